@@ -1,0 +1,540 @@
+"""The vocabulary: every event that comes in, every action that goes out. Imports nothing of ours.
+
+Events are named in the past tense and carry `at`, the worker's time of arrival; actions are imperatives. All are frozen data, so
+that a day can be written down, read back and decided again.
+
+Units: `at`, `*_at` and `start` are Unix seconds (UTC). Option prices are whole mills (1 mill = $0.001, a tenth of a cent);
+stock prices are dollars. P&L is mills. Volumes are shares or contracts. `contract` is the full ticker, `O:IWM251002C00215000`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Mills = int
+Right = Literal["call", "put"]
+Source = Literal["rest", "stream"]
+
+
+# --- market data -------------------------------------------------------------------------------------------------------
+
+
+class Bar(Struct, frozen=True, gc=False):
+    """One second of one symbol. `start` is the Unix second at which it starts; `vwap` is that second's own."""
+
+    symbol: str
+    start: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float
+
+
+class Quote(Struct, frozen=True, gc=False):
+    """An option's best bid and ask, as quoted at `quoted_at` (None: not said). A side that was not given is None."""
+
+    bid: Mills | None
+    ask: Mills | None
+    bid_size: int
+    ask_size: int
+    quoted_at: float | None = None
+    delayed: bool = False
+
+
+class ChainRow(Struct, frozen=True, gc=False):
+    """One contract of a chain snapshot. None stands for what the feed did not give; `computed` marks greeks that are ours."""
+
+    contract: str
+    right: Right
+    strike: Mills
+    expiration: str
+    shares: int
+    quote: Quote | None
+    delta: float | None = None
+    iv: float | None = None
+    computed: bool = False
+    volume: int | None = None
+    volume_at: float | None = None
+    open_interest: int | None = None
+    underlying: float | None = None
+
+
+# --- what is remembered ------------------------------------------------------------------------------------------------
+
+
+class Position(Struct, frozen=True):
+    """The one open position: assumed bought at `entry`, followed to its exit."""
+
+    id: str
+    contract: str
+    strike: Mills
+    expiration: str
+    opened_at: float
+    entry: Mills
+    entry_quote: Quote
+    peak: Mills
+    session_close_at: float
+    last_mark: Mills | None = None
+    last_bid: Mills | None = None
+    last_quote_at: float | None = None
+    stop_hits: int = 0
+    below_since: int | None = None
+    real_entry: Mills | None = None
+    signal: dict[str, float | str | None] = {}
+
+
+ExitReason = Literal[
+    "time stop", "stop loss", "hard giveback", "VWAP giveback", "VWAP persistence", "shutdown", "by hand", "expired"
+]
+
+
+class Trade(Struct, frozen=True):
+    """A closed position, never changed again. `pnl` is mills per contract of 100 shares, fees off; None: unresolved."""
+
+    id: str
+    contract: str
+    strike: Mills
+    expiration: str
+    opened_at: float
+    closed_at: float
+    entry: Mills
+    exit: Mills | None
+    entry_quote: Quote
+    exit_quote: Quote | None
+    peak: Mills
+    reason: ExitReason
+    detail: str
+    fees: Mills
+    pnl: Mills | None
+    stale: bool = False
+    real_entry: Mills | None = None
+    real_exit: Mills | None = None
+    real_pnl: Mills | None = None
+    signal: dict[str, float | str | None] = {}
+
+
+AlertKind = Literal["BUY", "SELL", "BLIND", "CRITICAL", "OPS"]
+Outcome = Literal["queued", "sending", "unknown", "failed", "delivered", "refused", "dropped"]
+
+
+class Alert(Struct, frozen=True):
+    """What the phone is to be told. `id` never changes; `expires_at` is when it is no longer worth saying."""
+
+    id: str
+    kind: AlertKind
+    title: str
+    text: str
+    priority: int
+    created_at: float
+    expires_at: float | None = None
+    trade_id: str | None = None
+    retry_s: int | None = None
+    expire_s: int | None = None
+
+
+class Outgoing(Struct, frozen=True):
+    """An alert with the state of its delivery: the row of the outbox.
+
+    `attempts` counts requests that may have left; it is durable before the wire. `maybe_seen`: one of them had no known outcome.
+    """
+
+    alert: Alert
+    outcome: Outcome = "queued"
+    attempts: int = 0
+    maybe_seen: bool = False
+    next_at: float = 0.0
+    settled_at: float | None = None
+    receipt: str | None = None
+    acknowledged_at: float | None = None
+    acknowledged_by: str | None = None
+    fallback: Literal["", "sending", "delivered", "failed"] = ""
+    reissues: int = 0
+
+
+class Remembered(Struct, frozen=True):
+    """All that the ledger knows at a start: what the last process knew, to the last commit."""
+
+    position: Position | None = None
+    trades: tuple[Trade, ...] = ()
+    outbox: tuple[Outgoing, ...] = ()
+    facts: dict[str, float | str | None] = {}
+    trades_opened_on: dict[str, int] = {}
+
+
+# --- events ------------------------------------------------------------------------------------------------------------
+
+
+class Event(Struct, frozen=True, tag=True, kw_only=True):
+    at: float
+
+
+class BarClosed(Event, gc=False):
+    """A second bar came over the socket, new or corrected."""
+
+    bar: Bar
+
+
+class BarsFetched(Event):
+    """History of [start, end) for one symbol by REST, in order. It decides nothing."""
+
+    symbol: str
+    start: int
+    end: int
+    bars: tuple[Bar, ...]
+
+
+class BackfillFailed(Event):
+    symbol: str
+    reason: str
+
+
+class ProfileArrived(Event):
+    """Average volume of each regular minute over the last full sessions; `sessions` are the dates it was made of."""
+
+    date: str
+    minutes: tuple[float, ...]
+    sessions: tuple[str, ...]
+
+
+class ProfileFailed(Event):
+    date: str
+    reason: str
+
+
+class ChainArrived(Event):
+    """Every page of one expiry and right. `asked_at` orders answers: an older question never replaces a newer one."""
+
+    asked_at: float
+    right: Right
+    expiration: str
+    rows: tuple[ChainRow, ...]
+
+
+class ChainFailed(Event):
+    right: Right
+    reason: str
+    refused: bool = False
+
+
+class QuotesArrived(Event):
+    """The answer to RefreshQuotes: the rows that could be had in time, and why not all of them."""
+
+    ticket: int
+    rows: tuple[ChainRow, ...]
+    reason: str | None = None
+
+
+class QuoteSeen(Event):
+    """A quote of the held contract."""
+
+    contract: str
+    quote: Quote
+    source: Source
+    underlying: float | None = None
+
+
+class QuoteFailed(Event):
+    contract: str
+    reason: str
+
+
+class FeedConnected(Event):
+    """A socket is subscribed and acknowledged; only bars prove that it works."""
+
+    feed: Literal["stocks", "options"]
+
+
+class FeedDropped(Event):
+    feed: Literal["stocks", "options"]
+    reason: str
+    retry_in_s: float = 0.0
+
+
+class FeedRefused(Event):
+    """The server will not have us: a key, a plan, or another process on the same key (`busy`)."""
+
+    feed: Literal["stocks", "options"]
+    reason: str
+    busy: bool = False
+
+
+class JunkDropped(Event):
+    """Malformed input was dropped since the last such event, by reason."""
+
+    feed: str
+    counts: dict[str, int]
+
+
+class Committed(Event):
+    commit: int
+
+
+class CommitFailed(Event):
+    commit: int
+    reason: str
+
+
+class AlertDelivered(Event):
+    alert_id: str
+    attempt: int
+    channel: Literal["pushover", "fallback"] = "pushover"
+    receipt: str | None = None
+    quota_left: int | None = None
+    quota_reset_at: float | None = None
+
+
+class AlertFailed(Event):
+    """A delivery did not succeed. `failed`: it certainly did not arrive; `unknown`: it may have; `refused`: never ask again."""
+
+    alert_id: str
+    attempt: int
+    outcome: Literal["failed", "unknown", "refused"]
+    reason: str
+    channel: Literal["pushover", "fallback"] = "pushover"
+    quota_left: int | None = None
+    quota_reset_at: float | None = None
+
+
+class ReceiptSeen(Event):
+    """What became of an emergency alert on the phone."""
+
+    alert_id: str
+    receipt: str
+    acknowledged_at: float | None = None
+    acknowledged_by: str | None = None
+    expired: bool = False
+
+
+class PhoneChecked(Event):
+    """The phone's keys were checked: True valid, False refused, None could not be asked."""
+
+    ok: bool | None
+    reason: str
+    quota_left: int | None = None
+    quota_reset_at: float | None = None
+
+
+class ClockChecked(Event):
+    """The host's clock against another source: how far ahead it is, in seconds. `source` None: nobody could be asked."""
+
+    skew_s: float | None
+    source: str | None
+
+
+class SettlementArrived(Event):
+    """The underlying's close on the day an overlooked position expired; None: it could not be had."""
+
+    trade_id: str
+    close: float | None
+    reason: str = ""
+
+
+class HalfSecondPassed(Event, gc=False):
+    pass
+
+
+class OperatorSpoke(Event):
+    """A person's word: `stop entries`, `resume entries`, `close now`, `I took it`, `I skipped it`."""
+
+    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "skipped_it"]
+    who: str
+    price: Mills | None = None
+
+
+class ThreadFailed(Event):
+    """An edge thread ended or stuck and was replaced."""
+
+    thread: str
+    reason: str
+
+
+class StopRequested(Event):
+    reason: str
+
+
+AnyEvent = (
+    BarClosed
+    | BarsFetched
+    | BackfillFailed
+    | ProfileArrived
+    | ProfileFailed
+    | ChainArrived
+    | ChainFailed
+    | QuotesArrived
+    | QuoteSeen
+    | QuoteFailed
+    | FeedConnected
+    | FeedDropped
+    | FeedRefused
+    | JunkDropped
+    | Committed
+    | CommitFailed
+    | AlertDelivered
+    | AlertFailed
+    | ReceiptSeen
+    | PhoneChecked
+    | ClockChecked
+    | SettlementArrived
+    | HalfSecondPassed
+    | OperatorSpoke
+    | ThreadFailed
+    | StopRequested
+)
+
+
+# --- what a commit writes ----------------------------------------------------------------------------------------------
+
+
+class Write(Struct, frozen=True, tag=True):
+    pass
+
+
+class PositionOpened(Write):
+    position: Position
+
+
+class PositionMarked(Write):
+    """The position's moving parts (peak, last mark, runs) as they are now."""
+
+    position: Position
+
+
+class PositionClosed(Write):
+    trade: Trade
+
+
+class PositionVoided(Write):
+    """The BUY never reached anybody: there was no trade."""
+
+    position: Position
+    voided_at: float
+    reason: str
+
+
+class AlertChanged(Write):
+    """An alert was queued, counted or settled: the outbox row as it is now."""
+
+    outgoing: Outgoing
+
+
+class FactSet(Write):
+    """One remembered value: cooldowns, switches, levels already said."""
+
+    key: str
+    value: float | str | None
+
+
+class Noted(Write):
+    """A line of the journal that books nothing: a signal, a near-miss, an operator's word."""
+
+    at: float
+    kind: str
+    body: dict[str, float | str | None]
+
+
+AnyWrite = PositionOpened | PositionMarked | PositionClosed | PositionVoided | AlertChanged | FactSet | Noted
+
+
+# --- actions -----------------------------------------------------------------------------------------------------------
+
+
+class Action(Struct, frozen=True, tag=True):
+    pass
+
+
+class RefreshQuotes(Action):
+    """Ask for these contracts now; answer with QuotesArrived of the same ticket."""
+
+    ticket: int
+    contracts: tuple[str, ...]
+
+
+class WatchContract(Action):
+    contract: str
+
+
+class UnwatchContract(Action):
+    contract: str
+
+
+class Commit(Action):
+    """Write all of it in one transaction, or none; answer Committed or CommitFailed."""
+
+    commit: int
+    writes: tuple[AnyWrite, ...]
+
+
+class Deliver(Action):
+    """One attempt to tell the phone. `attempt` is already durable, or `text` says that it is not recorded."""
+
+    alert_id: str
+    attempt: int
+    kind: AlertKind
+    title: str
+    text: str
+    priority: int
+    channel: Literal["pushover", "fallback"] = "pushover"
+    created_at: float = 0.0
+    ttl_s: int | None = None
+    retry_s: int | None = None
+    expire_s: int | None = None
+
+
+class PollReceipt(Action):
+    alert_id: str
+    receipt: str
+
+
+class CheckPhone(Action):
+    pass
+
+
+class Backfill(Action):
+    """Fetch second bars of [start, end) for each symbol."""
+
+    symbols: tuple[str, ...]
+    start: int
+    end: int
+
+
+class FetchProfile(Action):
+    date: str
+
+
+class FetchSettlement(Action):
+    trade_id: str
+    date: str
+
+
+class Explain(Action):
+    """One line of the log. `fields` are its key=value pairs."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    text: str
+    fields: dict[str, float | str | None] = {}
+
+
+class Exit(Action):
+    """The last action of a life: end the process with this code once what was handed over is done."""
+
+    code: int
+
+
+AnyAction = (
+    RefreshQuotes
+    | WatchContract
+    | UnwatchContract
+    | Commit
+    | Deliver
+    | PollReceipt
+    | CheckPhone
+    | Backfill
+    | FetchProfile
+    | FetchSettlement
+    | Explain
+    | Exit
+)

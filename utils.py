@@ -1,0 +1,202 @@
+"""Session calendar, money and time helpers, and the only clock.
+
+Only edges hold a `Clock`; everything else is given the time. New York time comes from pytz, sessions from XNYS.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from datetime import time as wall_time
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Protocol
+
+import pytz
+
+NEW_YORK = pytz.timezone("America/New_York")
+SHARES = 100
+CENT = 10  # mills
+
+
+# --- time --------------------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """What an edge may know of time. `now` never steps; `wall` is what the host says, and may."""
+
+    def now(self) -> float:
+        """Unix seconds: the host's time at the start plus what has truly passed since."""
+
+    def wall(self) -> float:
+        """Unix seconds as the host's clock has them at this moment."""
+
+    def real_seconds(self, seconds: float) -> float:
+        """How long to wait in earnest for `seconds` of this clock."""
+
+    def confirm(self) -> None:
+        """The host's clock was found right: follow it from here."""
+
+
+class SystemClock:
+    def __init__(self) -> None:
+        self.confirm()
+
+    def now(self) -> float:
+        return self._anchor + time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def real_seconds(self, seconds: float) -> float:
+        return seconds
+
+    def confirm(self) -> None:
+        self._anchor = time.time() - time.monotonic()
+
+
+class SharedClock:
+    """A market's own time, read from a file that the simulator keeps: base (monotonic), time at base, speed, wall offset.
+
+    The parent may stop it, speed it up or move it, and every process that reads the file agrees at once.
+    """
+
+    _layout = struct.Struct("=dddd")
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), self._layout.size)
+        self._confirmed = self._read()[3]
+
+    @classmethod
+    def create(cls, path: Path, now: float, speed: float) -> SharedClock:
+        path.write_bytes(cls._layout.pack(time.monotonic(), now, speed, 0.0))
+        return cls(path)
+
+    def set(self, *, now: float | None = None, speed: float | None = None, wall_offset: float | None = None) -> None:
+        base, at_base, rate, offset = self._read()
+        monotonic = time.monotonic()
+        current = at_base + (monotonic - base) * rate
+        self._map[:] = self._layout.pack(
+            monotonic,
+            current if now is None else now,
+            rate if speed is None else speed,
+            offset if wall_offset is None else wall_offset,
+        )
+
+    def now(self) -> float:
+        base, at_base, speed, _ = self._read()
+        return at_base + (time.monotonic() - base) * speed + self._confirmed
+
+    def wall(self) -> float:
+        return self.now() - self._confirmed + self._read()[3]
+
+    def real_seconds(self, seconds: float) -> float:
+        speed = self._read()[2]
+        return min(seconds / speed, 0.5) if speed > 0 else 0.05
+
+    def confirm(self) -> None:
+        self._confirmed = self._read()[3]
+
+    def _read(self) -> tuple[float, float, float, float]:
+        base, at_base, speed, offset = self._layout.unpack(self._map[:])
+        return base, at_base, speed, offset
+
+
+def new_york(at: float) -> datetime:
+    """The New York wall-clock time of a Unix time."""
+    return datetime.fromtimestamp(at, NEW_YORK)
+
+
+def clock_text(at: float) -> str:
+    """`10:42:17`, New York."""
+    return new_york(at).strftime("%H:%M:%S")
+
+
+# --- sessions ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A trading day: its New York date and its regular hours [open_at, close_at) in Unix seconds."""
+
+    date: date
+    open_at: int
+    close_at: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.close_at - self.open_at == 23_400
+
+    def at(self, moment: wall_time) -> float:
+        """The Unix time of a New York wall-clock time on this day."""
+        return NEW_YORK.localize(datetime.combine(self.date, moment)).timestamp()
+
+
+class SessionCalendar:
+    """The exchange's sessions around a date, from the XNYS calendar (holidays, early closes, daylight saving)."""
+
+    def __init__(self, around: date) -> None:
+        from exchange_calendars import get_calendar
+
+        self.first, self.last = around - timedelta(days=60), around + timedelta(days=45)
+        schedule = get_calendar("XNYS", start=self.first.isoformat(), end=self.last.isoformat()).schedule
+        self._sessions = {
+            day.date(): Session(day.date(), int(opens.timestamp()), int(closes.timestamp()))
+            for day, opens, closes in zip(schedule.index, schedule["open"], schedule["close"], strict=True)
+        }
+
+    def covers(self, day: date) -> bool:
+        """Whether `day` lies well inside what was read; a worker up for weeks reads the calendar again."""
+        return self.first + timedelta(days=40) <= day <= self.last - timedelta(days=7)
+
+    def on(self, day: date) -> Session | None:
+        """The session of a New York date; None on holidays and weekends."""
+        return self._sessions.get(day)
+
+    def at(self, at: float) -> Session | None:
+        """The session of the New York date of a Unix time; None on holidays and weekends."""
+        return self._sessions.get(new_york(at).date())
+
+    def next_after(self, day: date) -> Session | None:
+        return next((session for date_, session in sorted(self._sessions.items()) if date_ > day), None)
+
+    def full_before(self, day: date, count: int) -> list[Session]:
+        """The last `count` full sessions before `day`, oldest first; half-days are not counted."""
+        full = [session for date_, session in sorted(self._sessions.items()) if date_ < day and session.is_full]
+        return full[-count:]
+
+
+# --- money -------------------------------------------------------------------------------------------------------------
+
+
+def to_mills(dollars: float | str | Decimal) -> int:
+    """Whole mills of a price; finer quotes than a mill are rounded half to even. ValueError if not finite."""
+    value = Decimal(str(dollars))
+    if not value.is_finite():
+        raise ValueError("a price must be a finite number")
+    return int((value * 1000).quantize(Decimal(1), ROUND_HALF_EVEN))
+
+
+def dollars(mills: int, places: int | None = None) -> str:
+    """`$1.43`, or `$1.405` where the tenth of a cent matters; `places` fixes the decimals."""
+    if places is None:
+        places = 2 if mills % CENT == 0 else 3
+    return f"${Decimal(mills).scaleb(-3):,.{places}f}"
+
+
+def signed_dollars(mills: int) -> str:
+    """`+$120.00`, `-$3.50`, `$0.00`: exact, with its sign in front."""
+    sign = "+" if mills > 0 else "-" if mills < 0 else ""
+    return sign + dollars(abs(mills), None if mills % CENT else 2)
+
+
+def up_to_cent(mills: int) -> int:
+    return -(-mills // CENT) * CENT
+
+
+def down_to_cent(mills: int) -> int:
+    return mills // CENT * CENT
