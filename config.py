@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import time
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
 from ipaddress import ip_address
 from operator import le, lt
 from pathlib import Path
@@ -291,11 +291,11 @@ class Config(BaseModel):
     @classmethod
     def from_env(cls, given: Mapping[str, str]) -> Config:
         """The settings in a mapping of names to texts. ConfigError with every fault at once."""
-        raw = {name: value for name, value in given.items() if name in _fields() or name in ALIASES}
+        raw = {name: value for name, value in given.items() if name in fields() or name in ALIASES}
         faults = _unify_aliases(raw)
         values: dict[str, Any] = {}
         bad: set[str] = set()
-        for name, field in _fields().items():
+        for name, field in fields().items():
             text = raw.get(name, "")
             try:
                 if text := _cleaned(text):
@@ -333,7 +333,7 @@ class Config(BaseModel):
     def non_defaults(self) -> dict[str, str]:
         """The settings that differ from their defaults, as one would write them; of a secret only that it is set."""
         told = {}
-        for name, field in _fields().items():
+        for name, field in fields().items():
             value = getattr(self, name.lower())
             if group_of(field) != KEYS and value != field.default:
                 told[name] = "(set)" if _is_secret(name) else shown(value)
@@ -344,13 +344,13 @@ class Config(BaseModel):
 
 
 @cache
-def _fields() -> dict[str, FieldInfo]:
+def fields() -> dict[str, FieldInfo]:
     return {name.upper(): field for name, field in Config.model_fields.items() if name != "warnings"}
 
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    field = _fields()[name]
+    field = fields()[name]
     kind: Any = Annotated[(field.annotation, name, *field.metadata)]
     return TypeAdapter(kind)
 
@@ -398,7 +398,7 @@ def shown(value: object) -> str:
 
 
 def _is_secret(name: str) -> bool:
-    return "SecretStr" in str(_fields()[name].annotation)
+    return "SecretStr" in str(fields()[name].annotation)
 
 
 def _quoted(text: str) -> str:
@@ -408,7 +408,8 @@ def _quoted(text: str) -> str:
         text = re.sub(r"//[^/@]*@", "//…@", re.sub(r"[?#].*", "?…", text, flags=re.DOTALL))
     if re.search(r"[A-Za-z0-9_-]{20,}", text):
         return "(not shown: it may be a key)"
-    return ascii(text[:60] + ("…" if len(text) > 60 else ""))
+    text = text[:60] + ("…" if len(text) > 60 else "")
+    return text if re.fullmatch(r"[\w.:/,%+-]+", text, re.ASCII) else ascii(text)
 
 
 def _fault(name: str, field: FieldInfo, text: str) -> str:
@@ -433,7 +434,7 @@ def _unify_aliases(raw: dict[str, str]) -> list[str]:
 
 
 def _hint(name: str, given: Mapping[str, str]) -> str:
-    unknown = [other for other in given if other not in _fields() and other not in ALIASES]
+    unknown = [other for other in given if other not in fields() and other not in ALIASES]
     near = get_close_matches(name, unknown, 1, 0.75)
     return f" ({near[0]} is given: is it meant?)" if near else ""
 
@@ -441,9 +442,11 @@ def _hint(name: str, given: Mapping[str, str]) -> str:
 def _contradictions(values: Mapping[str, Any], bad: set[str]) -> Iterator[str]:
     """What cannot hold together, among the settings that are right by themselves."""
     for names, holds, sentence in RULES:
-        told = {name: values.get(name, _fields()[name].default) for name in names.split()}
+        told = {name: values.get(name, fields()[name].default) for name in names.split()}
         if bad.isdisjoint(told) and not holds(*told.values()):
-            given = ", ".join(f"{name} {shown(value)}" for name, value in told.items() if value and not _is_secret(name))
+            given = ", ".join(
+                f"{name} {_quoted(shown(value))}" for name, value in told.items() if value and not _is_secret(name)
+            )
             yield f"{sentence} ({given})" if given else sentence
 
 
@@ -506,11 +509,11 @@ def _telling_parts(url: str) -> Iterator[str]:
 
 def _misspelt(given: Mapping[str, str]) -> Iterator[str]:
     """Names that nobody reads but that look like ours."""
-    prefixes = {name.split("_")[0] for name in [*_fields(), *ALIASES] if "_" in name}
+    prefixes = {name.split("_")[0] for name in [*fields(), *ALIASES] if "_" in name}
     for name in sorted(given):
-        if name in _fields() or name in ALIASES or name.upper() in FOREIGN_NAMES:
+        if name in fields() or name in ALIASES or name.upper() in FOREIGN_NAMES:
             continue
-        near = get_close_matches(name.upper(), _fields(), 1, 0.6 if name.split("_")[0] in prefixes else 0.85)
+        near = get_close_matches(name.upper(), fields(), 1, 0.6 if name.split("_")[0] in prefixes else 0.85)
         if near:
             yield f"{_shown_name(name)} is no setting: {near[0]} is the nearest"
         elif "_" in name and name.split("_")[0] in prefixes:
@@ -545,7 +548,7 @@ def load(environment: Mapping[str, str] | None = None, file: Path = Path(".env")
         from_file | {name: text for name, text in given.items() if text.strip() or name not in from_file}
     )
     if fault := data_dir_fault(config.data_dir):
-        raise ConfigError([fault])
+        raise ConfigError([reduce(lambda text, secret: text.replace(secret, "***"), config.secrets(), fault)])
     if readable_by_all:
         told = f"{file} can be read by others on this machine and holds keys: chmod 600 {file}"
         config = config.model_copy(update={"warnings": (*config.warnings, told)})
@@ -561,7 +564,7 @@ def data_dir_fault(folder: Path) -> str | None:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        return f"DATA_DIR {_quoted(str(folder))} cannot be written: {error.strerror}"
+        return f"DATA_DIR {str(folder)!a} cannot be written: {error.strerror}"
     return None
 
 
@@ -573,7 +576,7 @@ def example() -> str:
         "# Made by: python -m config > .env.example",
     ]
     group = ""
-    for name, field in _fields().items():
+    for name, field in fields().items():
         if group != group_of(field):
             group = group_of(field)
             lines += ["", f"# --- {group} ---"]

@@ -1,0 +1,331 @@
+"""Settings: what is accepted, what is refused, and that no refusal ever shows a secret."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from datetime import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import config
+from config import Config, ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+KEYS = {"POLYGON_API_KEY": "pk_" + "1x" * 15, "PUSHOVER_TOKEN": "a1b2c3" * 5, "PUSHOVER_USER_KEY": "u9y8x7" * 5}
+NAMES = sorted(set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", config.example(), re.MULTILINE)))
+NUMBERS = [name for name in NAMES if "number from" in config.allowed(config.fields()[name])]
+
+
+def faults_of(**settings: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(KEYS | settings)
+    return caught.value.lines
+
+
+def test_the_defaults_are_those_of_the_rules() -> None:
+    settings = Config.from_env(KEYS)
+    assert (settings.delta_min, settings.delta_max) == (Decimal("0.30"), Decimal("0.45"))
+    assert (settings.no_entry_after, settings.hard_time_stop) == (time(15, 30), time(15, 55))
+    assert settings.heartbeat_symbols == ("SPY", "QQQ", "AAPL", "NVDA")
+    assert (settings.symbol, settings.leader) == ("IWM", "SPY")
+    assert settings.log_path == Path("data/iwm_momentum.log")
+    assert settings.critical_loss == -500
+    assert settings.relative_volume_filter is settings.leadership_filter is settings.vwap_trend_filter is True
+    assert settings.http_timeout_seconds == 2
+    assert settings.non_defaults() == {}
+    assert settings.warnings == ()
+
+
+def test_every_setting_can_be_given_its_own_default() -> None:
+    written = dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", config.example(), re.MULTILINE))
+    assert Config.from_env(written | KEYS) == Config.from_env(KEYS)
+
+
+def test_the_example_file_is_what_the_settings_say() -> None:
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == config.example()
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config.from_env(KEYS).delta_min = Decimal(1)  # type: ignore[misc]
+
+
+@pytest.mark.fault("C01")
+@pytest.mark.parametrize("missing", sorted(KEYS))
+def test_a_missing_key_is_named_in_one_line(missing: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env({name: key for name, key in KEYS.items() if name != missing})
+    assert len(caught.value.lines) == 1
+    assert caught.value.lines[0].startswith(f"{missing} is missing")
+
+
+@pytest.mark.fault("C01")
+def test_an_empty_key_is_a_missing_one_and_a_near_name_is_pointed_at() -> None:
+    lines = faults_of(PUSHOVER_USER_KEY=" ", PUSHOVER_USER="u" * 30)
+    assert lines == ["PUSHOVER_USER_KEY is missing: Pushover user or group key (PUSHOVER_USER is given: is it meant?)"]
+
+
+@pytest.mark.fault("C02")
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("garbage", ["abc", "nan", "inf", "-inf", "1e9", "0,5", "٣", "1_000", "0x10", "9" * 400, "4%"])
+def test_a_number_that_is_none_is_refused_with_the_allowed_range(name: str, garbage: str) -> None:
+    (line,) = faults_of(**{name: garbage})
+    assert line.startswith(f"{name} is ")
+    assert "number from" in line
+    assert len(line) < 200
+
+
+@pytest.mark.fault("C02")
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_out_of_its_bounds_is_refused(name: str) -> None:
+    low, high = (Decimal(bound) for bound in re.findall(r"-?[\d.]+", config.allowed(config.fields()[name])))
+    for outside in (low - 1, high + 1):
+        assert f"{name} is" in faults_of(**{name: str(outside)})[0]
+
+
+@pytest.mark.parametrize("value", ["15:30:61", "3pm", "1530", "15:3", "25:00", "09:00", "16:30"])
+def test_a_time_that_is_none_is_refused(value: str) -> None:
+    (line,) = faults_of(NO_ENTRY_AFTER=value)
+    assert line == f"NO_ENTRY_AFTER is {value}: allowed is a time HH:MM from 09:31 to 15:59"
+
+
+@pytest.mark.parametrize(("words", "means"), [("on TRUE 1", True), ("off False 0", False)])
+def test_switches_take_on_off_true_false_1_0(words: str, means: bool) -> None:
+    for word in words.split():
+        assert Config.from_env(KEYS | {"LEADERSHIP_FILTER": word}).leadership_filter is means
+
+
+@pytest.mark.parametrize("word", ["yes", "2", "onn", "None"])
+def test_other_words_are_no_switch(word: str) -> None:
+    assert faults_of(LEADERSHIP_FILTER=word) == [f"LEADERSHIP_FILTER is {word}: allowed is on or off"]
+
+
+def test_every_fault_comes_in_one_message() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env({"DELTA_MIN": "0,5", "MIN_VOLUME": "x", "LOG_LEVEL": "loud", "MAX_GIVEBACK_PERCENT": "10"})
+    told = str(caught.value)
+    for name in [*KEYS, "DELTA_MIN", "MIN_VOLUME", "LOG_LEVEL", "TIGHTEN_GIVEBACK_PERCENT"]:
+        assert name in told
+    assert told.startswith("7 settings are wrong")
+
+
+@pytest.mark.fault("C03")
+@pytest.mark.parametrize("around", ['"{}"', "'{}'", "  {}\n", "\ufeff{}", "{}\r\n", '"{} "'])
+def test_quotes_blanks_and_a_byte_order_mark_round_a_key_are_taken_off(around: str) -> None:
+    given = {name: around.format(key) for name, key in KEYS.items()}
+    assert Config.from_env(given).secrets() == Config.from_env(KEYS).secrets()
+
+
+@pytest.mark.fault("C03")
+@pytest.mark.parametrize("inside", ["\n", "\r\nX-Evil: 1", "\x00", "\u2028", " "])
+def test_a_line_break_inside_a_key_is_refused_unseen(inside: str) -> None:
+    key = "a" * 15 + inside + "b" * 15
+    for name in KEYS:
+        (line,) = faults_of(**{name: key})
+        assert "is not right" in line
+        assert "aaaa" not in line
+        assert line.isprintable()
+
+
+@pytest.mark.fault("C03")
+@given(text=st.text(max_size=60))
+def test_no_text_at_all_makes_a_key_that_could_break_a_header(text: str) -> None:
+    try:
+        told = Config.from_env(KEYS | {"POLYGON_API_KEY": text}).polygon_api_key.get_secret_value()
+    except ConfigError as error:
+        told = str(error).replace("\n", " ")
+    assert re.fullmatch(r"[ -~]+", told)
+
+
+@pytest.mark.fault("C04")
+def test_a_misspelt_name_is_a_warning_with_the_nearest() -> None:
+    settings = Config.from_env(KEYS | {"STOP_LOSS_PERCNT": "3", "DELTA_MINIMUM": "0.2", "PUHSOVER_URL": "x"})
+    told = " ".join(settings.warnings)
+    assert "STOP_LOSS_PERCNT is no setting: STOP_LOSS_PERCENT is the nearest" in told
+    assert "DELTA_MINIMUM is no setting: DELTA_MIN is the nearest" in told
+    assert "PUHSOVER_URL is no setting: PUSHOVER_URL is the nearest" in told
+
+
+@pytest.mark.fault("C04")
+def test_names_of_other_programs_are_left_alone() -> None:
+    others = {"PATH": "/bin", "HOME": "/", "HTTP_PROXY": "x", "NO_PROXY": "y", "LANG": "C", "TZ": "UTC"}
+    assert Config.from_env(KEYS | others).warnings == ()
+
+
+@pytest.mark.fault("C05")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"DELTA_MIN": "0.45"},
+        {"DELTA_MIN": "0.5", "DELTA_MAX": "0.4"},
+        {"DELTA_WIDEN": "0.3"},
+        {"TIGHTEN_GIVEBACK_PERCENT": "31"},
+        {"NO_ENTRY_AFTER": "15:55"},
+        {"HARD_TIME_STOP": "15:30"},
+        {"CHAIN_POLL_SECONDS": "20"},
+        {"ALERT_TIMEOUT_SECONDS": "20"},
+        {"BUY_VOID_SECONDS": "10"},
+        {"HTTP_HOST": "0.0.0.0"},
+        {"PUBLIC_URL": "https://desk.example.com"},
+        {"CLOCK_FILE": "clock", "POLYGON_WS_URL": "ws://127.0.0.1:1/stocks"},
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, str]) -> None:
+    (line,) = faults_of(**settings)
+    assert all(name in line for name in settings)
+
+
+@pytest.mark.fault("C05")
+def test_a_contradiction_is_not_claimed_of_a_value_that_could_not_be_read() -> None:
+    assert faults_of(DELTA_MIN="zero") == ["DELTA_MIN is zero: allowed is a number from 0.01 to 0.99"]
+
+
+@pytest.mark.fault("C06")
+def test_a_simulated_clock_is_taken_only_when_every_place_is_this_machine() -> None:
+    here = {
+        "CLOCK_FILE": "clock",
+        "POLYGON_WS_URL": "ws://127.0.0.1:9001/stocks",
+        "POLYGON_OPTIONS_WS_URL": "ws://localhost:9001/options",
+        "POLYGON_REST_URL": "http://127.0.0.1:9002",
+        "PUSHOVER_URL": "http://[::1]:9003",
+    }
+    assert Config.from_env(KEYS | here).simulated
+    for name, elsewhere in {
+        "PUSHOVER_URL": "https://api.pushover.net",
+        "POLYGON_REST_URL": "https://api.massive.com",
+        "HEARTBEAT_URL": "https://hc-ping.com/abc",
+        "FALLBACK_ALERT_URLS": "ntfy://topic",
+    }.items():
+        assert "CLOCK_FILE" in faults_of(**here | {name: elsewhere})[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("POLYGON_WS_URL", "ws://socket.massive.com/stocks"),
+        ("POLYGON_WS_URL", "https://socket.massive.com/stocks"),
+        ("POLYGON_REST_URL", "http://api.massive.com"),
+        ("POLYGON_REST_URL", "https://"),
+        ("POLYGON_REST_URL", "https://a.example:99999"),
+        ("POLYGON_REST_URL", "http://127.0.0.1.evil.example"),
+        ("PUSHOVER_URL", "https://api.pushover.net/1/messages.json"),
+        ("PUSHOVER_URL", "ftp://api.pushover.net"),
+        ("HEARTBEAT_URL", "http://hc-ping.com/abc"),
+    ],
+)
+def test_a_key_travels_unencrypted_only_within_this_machine(name: str, url: str) -> None:
+    (line,) = faults_of(**{name: url})
+    assert line.startswith(f"{name} is ")
+
+
+@pytest.mark.fault("C07")
+def test_a_data_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match=r"DATA_DIR .* cannot be written"):
+        config.load(KEYS | {"DATA_DIR": str(tmp_path / "file" / "data")}, tmp_path / ".env")
+
+
+@pytest.mark.fault("C07")
+def test_a_data_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    settings = config.load(KEYS | {"DATA_DIR": str(tmp_path / "deep" / "data")}, tmp_path / ".env")
+    assert settings.data_dir.stat().st_mode & 0o777 == 0o700
+    assert list(settings.data_dir.iterdir()) == []
+
+
+@pytest.mark.fault("C07")
+@pytest.mark.parametrize("folder", ["data", "/tmp/data", "/opt/render/project/src/data"])
+def test_a_data_folder_that_a_deploy_wipes_is_warned_of(folder: str) -> None:
+    assert "Render" in Config.from_env(KEYS | {"RENDER": "true", "DATA_DIR": folder}).warnings[0]
+    assert Config.from_env(KEYS | {"RENDER": "true", "DATA_DIR": "/var/data"}).warnings == ()
+
+
+@pytest.mark.fault("C08")
+@pytest.mark.parametrize(
+    "swapped",
+    [
+        {"PUSHOVER_TOKEN": KEYS["PUSHOVER_USER_KEY"], "PUSHOVER_USER_KEY": KEYS["PUSHOVER_TOKEN"]},
+        {"PUSHOVER_USER_KEY": KEYS["PUSHOVER_TOKEN"]},
+        {"PUSHOVER_TOKEN": KEYS["POLYGON_API_KEY"], "POLYGON_API_KEY": KEYS["PUSHOVER_TOKEN"]},
+        {"PUSHOVER_USER_KEY": KEYS["POLYGON_API_KEY"]},
+    ],
+)
+def test_keys_in_each_others_place_are_noticed_and_never_shown(swapped: dict[str, str]) -> None:
+    told = " ".join(faults_of(**swapped))
+    assert "PUSHOVER_" in told
+    assert not any(key in told for key in KEYS.values())
+
+
+@pytest.mark.fault("C08")
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o640, True), (0o600, False)])
+def test_an_env_file_that_others_can_read_is_warned_of(tmp_path: Path, mode: int, warned: bool) -> None:
+    file = tmp_path / ".env"
+    file.write_text("\n".join(f"{name}={key}" for name, key in KEYS.items()) + f"\nDATA_DIR={tmp_path}/data\n")
+    file.chmod(mode)
+    assert any("chmod 600" in warning for warning in config.load({}, file).warnings) is warned
+
+
+@pytest.mark.fault("C08", "S04")
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in KEYS])
+def test_a_key_put_into_any_other_setting_is_not_echoed(name: str) -> None:
+    for key in KEYS.values():
+        try:
+            told = repr(Config.from_env(KEYS | {name: key}).warnings)
+        except ConfigError as error:
+            told = str(error)
+        assert key not in told
+
+
+@pytest.mark.fault("S03")
+def test_no_repr_shows_a_secret() -> None:
+    extra = {
+        "DASHBOARD_TOKEN": "open-sesame-open-sesame",
+        "HEARTBEAT_URL": "https://hc-ping.com/5f2f7c1a-canary",
+        "FALLBACK_ALERT_URLS": "ntfy://canary-topic, mailto://user:canary-pass@example.com",
+    }
+    settings = Config.from_env(KEYS | extra)
+    shown = repr(settings) + str(settings) + str(settings.non_defaults()) + str(settings.warnings)
+    for secret in (*KEYS.values(), "open-sesame", "5f2f7c1a", "canary"):
+        assert secret not in shown
+    assert settings.non_defaults() == dict.fromkeys(extra, "(set)")
+    assert {"canary-topic", "canary-pass", "5f2f7c1a-canary", *KEYS.values()} <= set(settings.secrets())
+    assert len(settings.fallback_alert_urls) == 2
+
+
+def test_a_url_that_is_refused_does_not_tell_what_it_carries() -> None:
+    (line,) = faults_of(POLYGON_REST_URL="https://me:hunter2@api.massive.com/?apiKey=hunter3")
+    assert "hunter" not in line
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("\ufeffMIN_VOLUME=100\nMIN_OPEN_INTEREST=5\n", encoding="utf-8")
+    settings = config.load(KEYS | {"MIN_VOLUME": "200", "MIN_OPEN_INTEREST": "", "DATA_DIR": str(tmp_path)}, file)
+    assert (settings.min_volume, settings.min_open_interest) == (200, 5)
+    assert settings.non_defaults() == {"DATA_DIR": str(tmp_path), "MIN_VOLUME": "200", "MIN_OPEN_INTEREST": "5"}
+
+
+def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"\xff\xfe\x00\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(KEYS, file)
+
+
+def test_the_key_has_two_names_and_the_port_too() -> None:
+    assert Config.from_env(KEYS | {"POLYGON_API_KEY": "", "MASSIVE_API_KEY": "massive-key"}).secrets()[-1] == "massive-key"
+    assert "keep one" in faults_of(MASSIVE_API_KEY="massive-key")[0]
+    assert Config.from_env(KEYS | {"PORT": "10000"}).health_port == 10_000
+    assert Config.from_env(KEYS | {"PORT": "10000", "HEALTH_PORT": "0"}).health_port == 0
+
+
+def test_the_example_prints_without_any_setting_given() -> None:
+    env = {"PATH": os.environ["PATH"]}
+    printed = subprocess.run([sys.executable, "-m", "config"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert printed.stdout == config.example()
