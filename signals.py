@@ -1,7 +1,5 @@
 """Per-second bars -> readings and the momentum signal: conditions 1-7 at the newest second.
 
-`Windows` (the traded symbol) and `Leader` (SPY) keep one session with a place for every second of it: a window of time
-is a slice and a missing second is a zero. Rules:
 - Windows are summed anew where they are needed: nothing drifts, and a corrected or late bar only has to be put in its place.
 - Only a new newest second decides. What happened when a bar passed (its VWAP_60, the rising run, the run below) stays as
   it was until history is replayed.
@@ -19,28 +17,27 @@ from datetime import date
 from itertools import compress, count
 from math import fsum, inf, sqrt
 from operator import mul
-from typing import Literal, NamedTuple, Protocol, SupportsFloat
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
 from events import Bar
+from seconds import APART, EQUAL, LONGEST_WINDOW_S, OPEN, Seconds, Taken
 from utils import Session
 
-EQUAL = 1e-7
-SAMPLE_S = 1200
+if TYPE_CHECKING:
+    from config import Config
+
+SAMPLE_S = LONGEST_WINDOW_S
 SAMPLE_MIN_S = 300
 RISING_S = 30
 SLOPE_S = 30
 SLOPE_BARS = 10
 ROC_S = 300
-REFERENCE_MAX_AGE_S = 10
 PROFILE_SESSIONS = 10
 PROFILE_SESSIONS_MIN = 8
 MINUTES = 390
 PREMARKET_S = 19_800
-_APART = 0.02 + EQUAL
-
-Taken = Literal["new", "corrected", "late", "held", "dropped:outside hours", "dropped:too old", "dropped:malformed"]
 
 
 def above(a: float, b: float) -> bool:
@@ -51,23 +48,6 @@ def above(a: float, b: float) -> bool:
 def at_least(a: float, b: float) -> bool:
     """a ≥ b, where a difference under 1e-7 is none."""
     return a - b > -EQUAL
-
-
-class Settings(Protocol):
-    """The settings the conditions need; `config.Config` has them."""
-
-    @property
-    def warmup_seconds(self) -> int: ...
-    @property
-    def vwap_trend_filter(self) -> bool: ...
-    @property
-    def relative_volume_filter(self) -> bool: ...
-    @property
-    def leadership_filter(self) -> bool: ...
-    @property
-    def relative_volume_min(self) -> SupportsFloat: ...
-    @property
-    def spy_iwm_lag_threshold(self) -> SupportsFloat: ...
 
 
 # --- what is read off --------------------------------------------------------------------------------------------------
@@ -114,124 +94,6 @@ class Reading(Struct, frozen=True):
         return self.gates[number - 1]
 
 
-# --- one symbol, second by second --------------------------------------------------------------------------------------
-
-
-class Seconds:
-    """The closes of one symbol through one session, by the second, and the rules by which a bar is let in.
-
-    A second already known is replaced, an unknown older one is filled in, a close more than 2 % from the last waits for the
-    next second to agree with it. `dropped` counts what was refused, by reason; `newest` is the start of the newest bar.
-    """
-
-    __slots__ = ("_closes", "_end", "_held", "_kinds", "_newest", "_zero", "dropped", "session")
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.dropped: dict[str, int] = {}
-        self._zero = session.open_at - SAMPLE_S  # so that no window starts before the lists do
-        self._end = session.close_at - self._zero
-        self._closes = [0.0] * self._end
-        self._kinds = bytearray(self._end)  # 0: unknown, 1: from history, 2: live
-        self._newest = SAMPLE_S - 1
-        self._held: Bar | None = None
-
-    @property
-    def newest(self) -> int | None:
-        return self._zero + self._newest if self._kinds[self._newest] else None
-
-    @property
-    def last(self) -> float | None:
-        """The last price: the close of the newest bar."""
-        return self._closes[self._newest] or None
-
-    def close_by(self, start: int) -> float | None:
-        """The close of the last bar that starts at or before `start`, if it is at most 10 s older."""
-        return self._close_at(start - self._zero)
-
-    def _close_at(self, index: int) -> float | None:
-        closes = self._closes
-        for place in range(min(index, self._end - 1), max(index - REFERENCE_MAX_AGE_S, SAMPLE_S) - 1, -1):
-            if closes[place]:
-                return closes[place]
-        return None
-
-    def _sift(self, index: int, bar: Bar) -> Taken:
-        """Every way in but the plain one."""
-        if not SAMPLE_S <= index < self._end:
-            return self._drop("outside hours", "dropped:outside hours")
-        if index < self._newest - SAMPLE_S:
-            return self._drop("too old", "dropped:too old")
-        if not _well_formed(bar):
-            return self._drop("malformed", "dropped:malformed")
-        held, self._held = self._held, None
-        if held is not None and held.start != bar.start:
-            if _agree(bar.close, held.close):
-                newest = self._newest
-                self._put(held.start - self._zero, held, 2)
-                taken = self._put(index, bar, 2)
-                return "new" if self._newest > newest else taken
-            self._count("disagreed")
-        last = self._closes[self._newest]
-        if last and not _agree(bar.close, last):
-            self._held = bar
-            return "held"
-        return self._put(index, bar, 2)
-
-    def _put(self, index: int, bar: Bar, kind: int) -> Taken:
-        known = self._kinds[index]
-        self._closes[index] = bar.close
-        self._kinds[index] = kind
-        if index > self._newest:
-            self._newest = index
-            return "new"
-        return "corrected" if known else "late"
-
-    def _drop(self, reason: str, taken: Taken) -> Taken:
-        self._count(reason)
-        return taken
-
-    def _count(self, reason: str) -> None:
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
-
-    def _merge(self, start: int, end: int, bars: Iterable[Bar]) -> None:
-        """Put REST's bars where no live one is, in order of time, each judged by the close before it."""
-        first, last = max(start - self._zero, SAMPLE_S), min(end - self._zero, self._end)
-        offered = {bar.start - self._zero: bar for bar in bars}
-        price = next((close for close in reversed(self._closes[SAMPLE_S:first]) if close), 0.0)
-        held: Bar | None = None
-        for index in range(first, last):
-            bar = offered.get(index) if self._kinds[index] != 2 else None
-            if bar is not None and not _well_formed(bar):
-                self._count("malformed")
-                continue
-            close = self._closes[index] if bar is None else bar.close
-            if not close:
-                continue
-            if held is not None and _agree(close, held.close):
-                self._put(held.start - self._zero, held, 1)
-                price = held.close
-            elif held is not None:
-                self._count("disagreed")
-            held = None
-            if bar is not None and price and not _agree(close, price):
-                held = bar
-                continue
-            if bar is not None:
-                self._put(index, bar, 1)
-            price = close
-        if held is not None:
-            self._count("disagreed")
-
-
-def _agree(close: float, other: float) -> bool:
-    return abs(close - other) <= other * _APART
-
-
-def _well_formed(bar: Bar) -> bool:
-    return 0.0 < bar.close < inf and 0.0 < bar.vwap < inf and 0.0 <= bar.volume < inf
-
-
 class Leader(Seconds):
     """The symbol that IWM must not lag: SPY."""
 
@@ -242,7 +104,7 @@ class Leader(Seconds):
         index = bar.start - self._zero
         close = bar.close
         last = self._closes[self._newest]
-        if self._newest < index < self._end and abs(close - last) <= last * _APART and self._held is None:
+        if self._newest < index < self._end and abs(close - last) <= last * APART and self._held is None:
             self._closes[index] = close
             self._kinds[index] = 2
             self._newest = index
@@ -270,7 +132,7 @@ class Windows(Seconds):
     )  # fmt: skip
 
     def __init__(
-        self, config: Settings, session: Session, profile: tuple[float, ...] | None = None, leader: Leader | None = None
+        self, config: Config, session: Session, profile: tuple[float, ...] | None = None, leader: Leader | None = None
     ) -> None:
         super().__init__(session)
         self.config = config
@@ -284,10 +146,10 @@ class Windows(Seconds):
         self._pv = [0.0] * self._end  # volume times the second's own VWAP
         self._sample: list[float] = []  # sorted: the volumes above zero of the covered seconds before the newest
         self._vwap: float | None = None  # VWAP_60 when the newest bar passed
-        self._run = SAMPLE_S  # where VWAP_60 last fell, and to what
+        self._run = OPEN  # where VWAP_60 last fell, and to what
         self._run_vwap: float | None = None
         self._below_after = 0
-        self._unknown = SAMPLE_S  # from here on nothing is known; the end: all is
+        self._unknown = OPEN  # from here on nothing is known; the end: all is
         self._gaps: list[tuple[int, int]] = []  # what stayed unknown before something was known again
         self._covered = self._end
 
@@ -309,17 +171,16 @@ class Windows(Seconds):
         index = bar.start - self._zero
         close = bar.close
         last = self._closes[self._newest]
-        if self._newest < index < self._end and abs(close - last) <= last * _APART and self._held is None:
-            volume = bar.volume
-            pv = volume * bar.vwap
-            if 0.0 <= pv < inf and volume >= 0.0:
+        if self._newest < index < self._end and abs(close - last) <= last * APART and self._held is None:
+            volume, vwap = bar.volume, bar.vwap
+            if 0.0 <= volume < inf and 0.0 < vwap < inf:
                 if index >= self._unknown:
                     self._know(index)
-                self._advance(index, close, volume, pv)
+                self._advance(index, close, volume, volume * vwap)
                 self._kinds[index] = 2
                 return "new"
-        if SAMPLE_S - PREMARKET_S <= index < SAMPLE_S == self._unknown:
-            self._know(SAMPLE_S)  # the feed speaks before the open: the first second is known, with or without a bar
+        if OPEN - PREMARKET_S <= index < OPEN == self._unknown:
+            self._know(OPEN)  # the feed speaks before the open: the first second is known, with or without a bar
         return self._sift(index, bar)
 
     def _put(self, index: int, bar: Bar, kind: int) -> Taken:
@@ -392,19 +253,19 @@ class Windows(Seconds):
 
     def gap(self, start: int) -> None:
         """From the second `start` on nothing is known: the socket was lost or has stalled."""
-        self._unknown = min(max(start - self._zero, SAMPLE_S), self._unknown)
+        self._unknown = min(max(start - self._zero, OPEN), self._unknown)
 
     def live(self, start: int) -> None:
         """From the second `start` on every second is told: the socket is subscribed. Without this the next bar says so."""
         if self._unknown < self._end:
-            self._know(max(start - self._zero, SAMPLE_S))
+            self._know(max(start - self._zero, OPEN))
 
     def history(self, start: int, end: int, bars: Iterable[Bar]) -> None:
         """Fill in [start, end) as REST has it: a gap inside it is none any more, and what it leaves open stays one.
 
         A second seen live stays as it was. Nothing is decided, but the runs are followed anew over all that is covered.
         """
-        first, last = max(start - self._zero, SAMPLE_S), min(end - self._zero, self._end)
+        first, last = max(start - self._zero, OPEN), min(end - self._zero, self._end)
         if first >= last:
             return
         self._merge(start, end, bars)
@@ -422,13 +283,13 @@ class Windows(Seconds):
             self._gaps.append((self._unknown, index))
             self._sample.clear()
         self._unknown = self._end
-        self._covered = self._gaps[-1][1] if self._gaps else SAMPLE_S
+        self._covered = self._gaps[-1][1] if self._gaps else OPEN
 
     def _rebuild(self) -> None:
         """Let all known bars of the coverage pass again, in order."""
         known = self._kinds
-        self._newest = max(known.rfind(1), known.rfind(2), SAMPLE_S - 1)
-        covered = self._gaps[-1][1] if self._gaps else SAMPLE_S
+        self._newest = max(known.rfind(1), known.rfind(2), OPEN - 1)
+        covered = self._gaps[-1][1] if self._gaps else OPEN
         self._covered = covered if self._unknown > covered else self._end
         self._sample = sorted(filter(None, self._volumes[max(covered, self._newest - SAMPLE_S) : self._newest]))
         self._vwap, self.below_since = None, None
@@ -520,7 +381,7 @@ class Windows(Seconds):
         """Volume of the last 60 s over what the profile expects of them, its minutes weighted by their overlap."""
         if self._profile is None:
             return None
-        second = index - SAMPLE_S
+        second = index - OPEN
         minute, into = divmod(second, 60)
         expected = self._profile[minute] * (into + 1)
         if minute and into < 59:

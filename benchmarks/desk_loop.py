@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right, insort
 from datetime import date
 from time import perf_counter
 from types import SimpleNamespace
+from typing import Any
 
 from events import Bar
 from signals import Leader, Windows
@@ -157,7 +158,7 @@ def made_session(seed: int = 1, holes: float = 0.1) -> tuple[Session, list[Bar],
 
 def windows_loop(session: Session, iwm: list[Bar], spy: list[Bar], profile: tuple[float, ...]) -> list[int]:
     """The same signals from `signals.Windows`, one bar after the other, SPY's among them."""
-    config = SimpleNamespace(
+    config: Any = SimpleNamespace(
         warmup_seconds=300,
         vwap_trend_filter=True,
         relative_volume_filter=True,
