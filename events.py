@@ -172,13 +172,22 @@ class Event(Struct, frozen=True, tag=True, kw_only=True):
     at: float
 
 
-class BarClosed(Event, gc=False):
+class WorkerStarted(Event, frozen=True, kw_only=True):
+    """The first event of a life. `away_s`: how long nobody watched, None on the first start; `crashes`: unclean ends of late."""
+
+    version: str
+    mode: str
+    away_s: float | None = None
+    crashes: int = 0
+
+
+class BarClosed(Event, frozen=True, kw_only=True, gc=False):
     """A second bar came over the socket, new or corrected."""
 
     bar: Bar
 
 
-class BarsFetched(Event):
+class BarsFetched(Event, frozen=True, kw_only=True):
     """History of [start, end) for one symbol by REST, in order. It decides nothing."""
 
     symbol: str
@@ -187,12 +196,12 @@ class BarsFetched(Event):
     bars: tuple[Bar, ...]
 
 
-class BackfillFailed(Event):
+class BackfillFailed(Event, frozen=True, kw_only=True):
     symbol: str
     reason: str
 
 
-class ProfileArrived(Event):
+class ProfileArrived(Event, frozen=True, kw_only=True):
     """Average volume of each regular minute over the last full sessions; `sessions` are the dates it was made of."""
 
     date: str
@@ -200,12 +209,12 @@ class ProfileArrived(Event):
     sessions: tuple[str, ...]
 
 
-class ProfileFailed(Event):
+class ProfileFailed(Event, frozen=True, kw_only=True):
     date: str
     reason: str
 
 
-class ChainArrived(Event):
+class ChainArrived(Event, frozen=True, kw_only=True):
     """Every page of one expiry and right. `asked_at` orders answers: an older question never replaces a newer one."""
 
     asked_at: float
@@ -214,13 +223,13 @@ class ChainArrived(Event):
     rows: tuple[ChainRow, ...]
 
 
-class ChainFailed(Event):
+class ChainFailed(Event, frozen=True, kw_only=True):
     right: Right
     reason: str
     refused: bool = False
 
 
-class QuotesArrived(Event):
+class QuotesArrived(Event, frozen=True, kw_only=True):
     """The answer to RefreshQuotes: the rows that could be had in time, and why not all of them."""
 
     ticket: int
@@ -228,7 +237,7 @@ class QuotesArrived(Event):
     reason: str | None = None
 
 
-class QuoteSeen(Event):
+class QuoteSeen(Event, frozen=True, kw_only=True):
     """A quote of the held contract."""
 
     contract: str
@@ -237,24 +246,24 @@ class QuoteSeen(Event):
     underlying: float | None = None
 
 
-class QuoteFailed(Event):
+class QuoteFailed(Event, frozen=True, kw_only=True):
     contract: str
     reason: str
 
 
-class FeedConnected(Event):
+class FeedConnected(Event, frozen=True, kw_only=True):
     """A socket is subscribed and acknowledged; only bars prove that it works."""
 
     feed: Literal["stocks", "options"]
 
 
-class FeedDropped(Event):
+class FeedDropped(Event, frozen=True, kw_only=True):
     feed: Literal["stocks", "options"]
     reason: str
     retry_in_s: float = 0.0
 
 
-class FeedRefused(Event):
+class FeedRefused(Event, frozen=True, kw_only=True):
     """The server will not have us: a key, a plan, or another process on the same key (`busy`)."""
 
     feed: Literal["stocks", "options"]
@@ -262,23 +271,23 @@ class FeedRefused(Event):
     busy: bool = False
 
 
-class JunkDropped(Event):
+class JunkDropped(Event, frozen=True, kw_only=True):
     """Malformed input was dropped since the last such event, by reason."""
 
     feed: str
     counts: dict[str, int]
 
 
-class Committed(Event):
+class Committed(Event, frozen=True, kw_only=True):
     commit: int
 
 
-class CommitFailed(Event):
+class CommitFailed(Event, frozen=True, kw_only=True):
     commit: int
     reason: str
 
 
-class AlertDelivered(Event):
+class AlertDelivered(Event, frozen=True, kw_only=True):
     alert_id: str
     attempt: int
     channel: Literal["pushover", "fallback"] = "pushover"
@@ -287,7 +296,7 @@ class AlertDelivered(Event):
     quota_reset_at: float | None = None
 
 
-class AlertFailed(Event):
+class AlertFailed(Event, frozen=True, kw_only=True):
     """A delivery did not succeed. `failed`: it certainly did not arrive; `unknown`: it may have; `refused`: never ask again."""
 
     alert_id: str
@@ -299,7 +308,7 @@ class AlertFailed(Event):
     quota_reset_at: float | None = None
 
 
-class ReceiptSeen(Event):
+class ReceiptSeen(Event, frozen=True, kw_only=True):
     """What became of an emergency alert on the phone."""
 
     alert_id: str
@@ -309,7 +318,7 @@ class ReceiptSeen(Event):
     expired: bool = False
 
 
-class PhoneChecked(Event):
+class PhoneChecked(Event, frozen=True, kw_only=True):
     """The phone's keys were checked: True valid, False refused, None could not be asked."""
 
     ok: bool | None
@@ -318,14 +327,14 @@ class PhoneChecked(Event):
     quota_reset_at: float | None = None
 
 
-class ClockChecked(Event):
+class ClockChecked(Event, frozen=True, kw_only=True):
     """The host's clock against another source: how far ahead it is, in seconds. `source` None: nobody could be asked."""
 
     skew_s: float | None
     source: str | None
 
 
-class SettlementArrived(Event):
+class SettlementArrived(Event, frozen=True, kw_only=True):
     """The underlying's close on the day an overlooked position expired; None: it could not be had."""
 
     trade_id: str
@@ -333,11 +342,11 @@ class SettlementArrived(Event):
     reason: str = ""
 
 
-class HalfSecondPassed(Event, gc=False):
+class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False):
     pass
 
 
-class OperatorSpoke(Event):
+class OperatorSpoke(Event, frozen=True, kw_only=True):
     """A person's word: `stop entries`, `resume entries`, `close now`, `I took it`, `I skipped it`."""
 
     command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "skipped_it"]
@@ -345,19 +354,20 @@ class OperatorSpoke(Event):
     price: Mills | None = None
 
 
-class ThreadFailed(Event):
+class ThreadFailed(Event, frozen=True, kw_only=True):
     """An edge thread ended or stuck and was replaced."""
 
     thread: str
     reason: str
 
 
-class StopRequested(Event):
+class StopRequested(Event, frozen=True, kw_only=True):
     reason: str
 
 
 AnyEvent = (
-    BarClosed
+    WorkerStarted
+    | BarClosed
     | BarsFetched
     | BackfillFailed
     | ProfileArrived
@@ -393,21 +403,21 @@ class Write(Struct, frozen=True, tag=True):
     pass
 
 
-class PositionOpened(Write):
+class PositionOpened(Write, frozen=True):
     position: Position
 
 
-class PositionMarked(Write):
+class PositionMarked(Write, frozen=True):
     """The position's moving parts (peak, last mark, runs) as they are now."""
 
     position: Position
 
 
-class PositionClosed(Write):
+class PositionClosed(Write, frozen=True):
     trade: Trade
 
 
-class PositionVoided(Write):
+class PositionVoided(Write, frozen=True):
     """The BUY never reached anybody: there was no trade."""
 
     position: Position
@@ -415,20 +425,20 @@ class PositionVoided(Write):
     reason: str
 
 
-class AlertChanged(Write):
+class AlertChanged(Write, frozen=True):
     """An alert was queued, counted or settled: the outbox row as it is now."""
 
     outgoing: Outgoing
 
 
-class FactSet(Write):
+class FactSet(Write, frozen=True):
     """One remembered value: cooldowns, switches, levels already said."""
 
     key: str
     value: float | str | None
 
 
-class Noted(Write):
+class Noted(Write, frozen=True):
     """A line of the journal that books nothing: a signal, a near-miss, an operator's word."""
 
     at: float
@@ -446,29 +456,29 @@ class Action(Struct, frozen=True, tag=True):
     pass
 
 
-class RefreshQuotes(Action):
+class RefreshQuotes(Action, frozen=True):
     """Ask for these contracts now; answer with QuotesArrived of the same ticket."""
 
     ticket: int
     contracts: tuple[str, ...]
 
 
-class WatchContract(Action):
+class WatchContract(Action, frozen=True):
     contract: str
 
 
-class UnwatchContract(Action):
+class UnwatchContract(Action, frozen=True):
     contract: str
 
 
-class Commit(Action):
+class Commit(Action, frozen=True):
     """Write all of it in one transaction, or none; answer Committed or CommitFailed."""
 
     commit: int
     writes: tuple[AnyWrite, ...]
 
 
-class Deliver(Action):
+class Deliver(Action, frozen=True):
     """One attempt to tell the phone. `attempt` is already durable, or `text` says that it is not recorded."""
 
     alert_id: str
@@ -484,16 +494,16 @@ class Deliver(Action):
     expire_s: int | None = None
 
 
-class PollReceipt(Action):
+class PollReceipt(Action, frozen=True):
     alert_id: str
     receipt: str
 
 
-class CheckPhone(Action):
+class CheckPhone(Action, frozen=True):
     pass
 
 
-class Backfill(Action):
+class Backfill(Action, frozen=True):
     """Fetch second bars of [start, end) for each symbol."""
 
     symbols: tuple[str, ...]
@@ -501,16 +511,16 @@ class Backfill(Action):
     end: int
 
 
-class FetchProfile(Action):
+class FetchProfile(Action, frozen=True):
     date: str
 
 
-class FetchSettlement(Action):
+class FetchSettlement(Action, frozen=True):
     trade_id: str
     date: str
 
 
-class Explain(Action):
+class Explain(Action, frozen=True):
     """One line of the log. `fields` are its key=value pairs."""
 
     level: Literal["debug", "info", "warning", "error"]
@@ -518,7 +528,7 @@ class Explain(Action):
     fields: dict[str, float | str | None] = {}
 
 
-class Exit(Action):
+class Exit(Action, frozen=True):
     """The last action of a life: end the process with this code once what was handed over is done."""
 
     code: int

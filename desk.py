@@ -1,0 +1,546 @@
+"""The decision: events in, actions out. It reads no clock, socket or file.
+
+`Desk.decide(events)` takes in all that waited together, decides once on the newest second, and returns what is to be done. What
+must be remembered is in the turn's one `Commit`, and nothing is said to the phone before its commit is confirmed, but for a SELL
+that the disk keeps waiting. If `decide` raises, the old state stands.
+
+`state` is frozen and replaced whole, so any thread may read it. Only the market's windows of bars change in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+import alerts
+import contract_selector
+import delivery
+import holding
+import pnl_tracker
+import risk_manager
+from desk_state import Chain, Flat, Halted, Holding, Seeking, Settling, State, Stopping, Turn
+from events import (
+    AlertDelivered,
+    AlertFailed,
+    AnyAction,
+    AnyEvent,
+    Backfill,
+    BackfillFailed,
+    BarClosed,
+    BarsFetched,
+    ChainArrived,
+    ChainFailed,
+    ClockChecked,
+    Committed,
+    CommitFailed,
+    Exit,
+    FactSet,
+    FeedConnected,
+    FeedDropped,
+    FeedRefused,
+    FetchProfile,
+    HalfSecondPassed,
+    JunkDropped,
+    Noted,
+    OperatorSpoke,
+    PhoneChecked,
+    ProfileArrived,
+    ProfileFailed,
+    QuoteFailed,
+    QuotesArrived,
+    QuoteSeen,
+    ReceiptSeen,
+    RefreshQuotes,
+    Remembered,
+    SettlementArrived,
+    StopRequested,
+    ThreadFailed,
+    WorkerStarted,
+)
+from market import Market, numbers
+from utils import clock_text, dollars, new_york
+
+if TYPE_CHECKING:
+    from config import Config
+    from signals import Reading
+    from utils import SessionCalendar
+
+HISTORY_S = 1800
+SILENT_S = 5.0
+RETRY_S = 60.0
+REFRESH_PATIENCE_S = 2.5
+LAST_QUOTE_S = 2.0
+LAST_WORDS_S = 10.0
+GOODBYE_S = 5.0
+PROGRESS_S = 60.0
+CUTOFF_REMINDER_S = 300.0
+MAX_SKEW_S = 2.0
+PROFILE_AHEAD_S = 3600.0
+SUMMARY_AFTER_S = 60.0
+CRASHES_MAX = 3
+STEADY_S = 600.0
+
+
+class Desk:
+    """One desk, one position. `calendar` gives the sessions; `remembered` is what the ledger kept of the last life."""
+
+    def __init__(self, config: Config, calendar: SessionCalendar, remembered: Remembered) -> None:
+        self.config = config
+        self.calendar = calendar
+        self.remembered = remembered
+        self.state = State()
+        self.market = Market(config)
+        self._said: dict[str, str] = {}
+        self._next: dict[str, float] = {}
+        self._handlers: dict[type, Callable[[Turn, Any], None]] = {
+            WorkerStarted: self._start,
+            BarClosed: self._take_bar,
+            BarsFetched: self._take_history,
+            BackfillFailed: self._miss_history,
+            ProfileArrived: self._take_profile,
+            ProfileFailed: self._miss_profile,
+            ChainArrived: self._take_chain,
+            ChainFailed: self._miss_chain,
+            QuotesArrived: self._take_refresh,
+            QuoteSeen: self._take_quote,
+            QuoteFailed: self._miss_quote,
+            FeedConnected: self._feed_connected,
+            FeedDropped: self._feed_dropped,
+            FeedRefused: self._feed_refused,
+            JunkDropped: self._junk_dropped,
+            Committed: delivery.committed,
+            CommitFailed: self._commit_failed,
+            AlertDelivered: delivery.settled,
+            AlertFailed: delivery.settled,
+            ReceiptSeen: delivery.receipt_seen,
+            PhoneChecked: delivery.phone_checked,
+            ClockChecked: self._clock_checked,
+            SettlementArrived: self._settle,
+            HalfSecondPassed: self._tick,
+            OperatorSpoke: self._obey,
+            ThreadFailed: self._thread_failed,
+            StopRequested: self._stop,
+        }
+
+    def decide(self, events: Sequence[AnyEvent]) -> list[AnyAction]:
+        """What is to be done after these events, which waited together, in order of arrival.
+
+        Raises whatever a handler raised, with the old state in place: the caller records the events and goes on.
+        """
+        market = self.market
+        turn = Turn(self.config, self.state, events[-1].at, self._said)
+        market.new_second = False
+        for event in events:
+            turn.at = event.at
+            self._handlers[type(event)](turn, event)
+        if market.new_second:
+            self._judge_second(turn)
+        actions = turn.seal()
+        self.state = turn.state
+        return actions
+
+    def _every(self, topic: str, at: float, seconds: float) -> bool:
+        """True at most once in `seconds`, for this topic."""
+        if at < self._next.get(topic, float("-inf")):
+            return False
+        self._next[topic] = at + seconds
+        return True
+
+    # --- a life begins -------------------------------------------------------------------------------------------------
+
+    def _start(self, turn: Turn, event: WorkerStarted) -> None:
+        """Take up what the last life left: cooldowns, the record, the outbox, the position."""
+        kept, facts = self.remembered, self.remembered.facts
+        last_seen_at = number(facts.get("alive_at"))
+        crashes = crashes_of(facts)
+        lived = replace(event, away_s=None if last_seen_at is None else turn.at - last_seen_at, crashes=crashes)
+        fault = f"{crashes} unclean ends in a row" if crashes >= CRASHES_MAX else None
+        turn.write(FactSet("running_since", turn.at))
+        turn.write(FactSet("crashes", float(crashes)))
+        turn.set(
+            at=turn.at,
+            started_at=turn.at,
+            last_exit_at=number(facts.get("last_exit_at")),
+            last_signal_at=number(facts.get("last_signal_at")),
+            entries_stopped=facts.get("entries_stopped") == "yes",
+            record=pnl_tracker.fold(kept.trades),
+            outbox=delivery.taken_up(kept.outbox, turn.at),
+            way_out=replace(turn.state.way_out, starts=fault),
+        )
+        self._roll(turn)
+        if kept.position is not None:
+            holding.resume(turn, kept.position)
+        delivery.say(turn, alerts.started(turn.config, lived, kept.position, turn.state.record, at=turn.at))
+
+    def _roll(self, turn: Turn) -> None:
+        """Make the day anew when New York's date changes: calendar, windows, profile, counters."""
+        day = new_york(turn.at).date()
+        if day == turn.state.day:
+            return
+        if not self.calendar.covers(day):
+            self.calendar = type(self.calendar)(day)
+        session = self.calendar.on(day)
+        prefix = f"{day:%Y%m%d}-"
+        today = tuple(trade for trade in self.remembered.trades if trade.id.startswith(prefix))
+        opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)
+        turn.set(day=day, session=session, chain=None, skew=None, trades_today=today, opened_today=opened, stalled_since=None)
+        self.market.new_day(session)
+        hours = "no session" if session is None else f"session {clock_text(session.open_at)}-{clock_text(session.close_at)}"
+        turn.log("info", f"{day:%A %Y-%m-%d}: {hours} ET")
+
+    # --- bars ----------------------------------------------------------------------------------------------------------
+
+    def _take_bar(self, turn: Turn, event: BarClosed) -> None:
+        self.market.take_bar(event)
+        if turn.state.stalled_since is not None:
+            self._stall_ends(turn, event.bar.symbol)
+
+    def _take_history(self, turn: Turn, event: BarsFetched) -> None:
+        self.market.take_history(event)
+        self._next.pop("backfill", None)
+        covered = self.market.coverage_s()
+        turn.log("info", f"history of {event.symbol} taken in", bars=len(event.bars), coverage_s=covered)
+
+    def _miss_history(self, turn: Turn, event: BackfillFailed) -> None:
+        turn.log("warning", f"history of {event.symbol} could not be had: {event.reason}")
+        self._next["backfill"] = turn.at + RETRY_S / 4
+
+    def _ask_history(self, turn: Turn) -> None:
+        session = turn.state.session
+        if session is not None and turn.in_hours():
+            start = max(session.open_at, int(turn.at) - HISTORY_S)
+            turn.do(Backfill((turn.config.symbol, turn.config.leader), start, int(turn.at) + 1))
+
+    def _judge_second(self, turn: Turn) -> None:
+        """The newest second is known: first the exits, then the signal."""
+        holding.after_bars(turn, self.market)
+        state = turn.state
+        if state.last_signal_at is not None and turn.at - state.last_signal_at < turn.config.signal_cooldown_seconds:
+            return
+        if not self.market.signal():
+            return
+        why = self._data_refusal(turn)
+        if why is not None:
+            turn.log_change("signal", f"signal not taken: {why}")
+            return
+        turn.log_change("signal", "")
+        self._signal(turn)
+
+    def _signal(self, turn: Turn) -> None:
+        """Conditions 1-7 and 9 hold, for the first time since the cooldown: count it, and enter if the desk may."""
+        reading = self.market.reading()
+        assert reading is not None
+        turn.set(last_signal_at=turn.at)
+        turn.write(FactSet("last_signal_at", turn.at))
+        turn.log("info", alerts.signal_line(turn.config.symbol, reading))
+        why = self._desk_refusal(turn)
+        chain = turn.state.chain
+        if why is None and chain is not None and not chain.selection.tracked:
+            why = chain.selection.why()
+        turn.write(Noted(turn.at, "signal", {**numbers(reading), "refused": why}))
+        if why is not None or chain is None:
+            turn.log("info", f"no entry: {why}")
+            return
+        ticket = turn.state.ticket + 1
+        turn.set(phase=Seeking(ticket, turn.at, reading), ticket=ticket)
+        turn.do(RefreshQuotes(ticket, tuple(row.contract for row in chain.selection.tracked)))
+
+    def _data_refusal(self, turn: Turn) -> str | None:
+        """Condition 9: why the data are not good enough to decide on."""
+        state = turn.state
+        if state.stalled_since is not None:
+            return "data feed stalled"
+        if self.market.is_delayed:
+            return "the feed is delayed: a real-time plan is needed"
+        age = turn.at - self.market.newest_start() - 1
+        if age > turn.config.signal_max_age_seconds:
+            return f"newest bar is {age:.0f}s old"
+        if state.chain is None:
+            return "no chain of today's calls yet"
+        if turn.at - state.chain.received_at > risk_manager.CHAIN_MAX_AGE_S:
+            return f"chain is {turn.at - state.chain.received_at:.0f}s old"
+        return None
+
+    def _desk_refusal(self, turn: Turn) -> str | None:
+        """Condition 8, and whether the way out is proven."""
+        state = turn.state
+        if state.stopping is not None:
+            return "stopping"
+        desk = risk_manager.Desk8(
+            at=turn.at,
+            session=state.session,
+            cutoff_at=0.0 if state.session is None else risk_manager.entry_cutoff(turn.config, state.session),
+            holding=not isinstance(state.phase, Flat | Seeking),
+            last_exit_at=state.last_exit_at,
+            trades_today=len(state.trades_today),
+            pnl_today=sum(trade.pnl or 0 for trade in state.trades_today),
+            entries_stopped=state.entries_stopped,
+        )
+        return risk_manager.desk_refusal(turn.config, desk) or risk_manager.way_out_refusal(state.way_out)
+
+    # --- the chain and the entry ---------------------------------------------------------------------------------------
+
+    def _take_chain(self, turn: Turn, event: ChainArrived) -> None:
+        state = turn.state
+        if state.session is None or event.expiration != state.session.date.isoformat():
+            return
+        if event.right == "put":
+            calls = () if state.chain is None else state.chain.rows
+            turn.set(skew=contract_selector.skew_25(calls, event.rows), skew_at=turn.at)
+            return
+        if state.chain is not None and event.asked_at < state.chain.asked_at:
+            return
+        selection = contract_selector.select(event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at))
+        turn.set(chain=Chain(turn.at, event.asked_at, event.rows, selection))
+        names = ", ".join(row.contract for row in selection.tracked) or f"none: {selection.why()}"
+        turn.log_change("chain", f"tracked contracts: {names}")
+
+    def _miss_chain(self, turn: Turn, event: ChainFailed) -> None:
+        age = None if turn.state.chain is None else round(turn.at - turn.state.chain.received_at)
+        turn.log_change("chain", f"chain of {event.right}s could not be had: {event.reason}", last_good_age_s=age)
+        if event.refused and self._every("chain refused", turn.at, 3600.0):
+            delivery.say(turn, alerts.feed_refused(turn.config, "option chain", event.reason, at=turn.at))
+
+    def _take_refresh(self, turn: Turn, event: QuotesArrived) -> None:
+        phase = turn.state.phase
+        if isinstance(phase, Seeking) and event.ticket == phase.ticket:
+            self._enter(turn, phase, {row.contract: row for row in event.rows}, event.reason)
+
+    def _enter(self, turn: Turn, seeking: Seeking, fresh: dict[str, Any], reason: str | None) -> None:
+        """The refreshed quotes are here, or will not come: check again, choose, and open or say why not."""
+        turn.set(phase=Flat())
+        state, market = turn.state, self.market
+        if reason:
+            turn.log("warning", f"quotes refreshed only in part: {reason}")
+        why = self._data_refusal(turn) or self._desk_refusal(turn)
+        if why is None and not market.above_vwap():
+            why = f"{turn.config.symbol} fell back to its 1-minute VWAP"
+        if why is None:
+            assert state.chain is not None
+            assert state.session is not None
+            rows = [fresh.get(row.contract, row) for row in state.chain.selection.tracked]
+            choice = contract_selector.choose(rows, turn.at, turn.config, state.session, market.fresh_close(turn.at))
+            if choice.row is not None:
+                holding.open_position(turn, market, choice.row, seeking.reading)
+                return
+            why = choice.why
+        turn.write(Noted(turn.at, "near miss", {"refused": why}))
+        turn.log("info", f"no entry: {why}")
+
+    # --- quotes of the held contract -----------------------------------------------------------------------------------
+
+    def _take_quote(self, turn: Turn, event: QuoteSeen) -> None:
+        holding.take_quote(turn, self.market, event)
+
+    def _settle(self, turn: Turn, event: SettlementArrived) -> None:
+        holding.settle(turn, self.market, event)
+
+    def _miss_quote(self, turn: Turn, event: QuoteFailed) -> None:
+        phase = turn.state.phase
+        if isinstance(phase, Holding) and event.contract == phase.position.contract:
+            turn.set(phase=replace(phase, distrust=event.reason))
+            turn.log_change("quote", f"quote could not be had: {event.reason}")
+
+    # --- the feed ------------------------------------------------------------------------------------------------------
+
+    def _feed_connected(self, turn: Turn, event: FeedConnected) -> None:
+        turn.log("info", f"{event.feed} socket subscribed")
+        if event.feed == "stocks":
+            self._ask_history(turn)
+
+    def _feed_dropped(self, turn: Turn, event: FeedDropped) -> None:
+        turn.log("warning", f"{event.feed} socket lost: {event.reason}", retry_in_s=round(event.retry_in_s, 1))
+        if event.feed == "stocks":
+            self.market.lost_sight()
+
+    def _feed_refused(self, turn: Turn, event: FeedRefused) -> None:
+        if event.feed == "options" and turn.config.options_stream == "auto":
+            turn.log("info", f"options socket not available, quotes come by REST: {event.reason}")
+            return
+        if event.feed == "stocks":
+            self.market.lost_sight()
+        if turn.state.feed_refused != event.reason:
+            turn.set(feed_refused=event.reason)
+            turn.log("error", f"{event.feed} feed refused: {event.reason}")
+            delivery.say(turn, alerts.feed_refused(turn.config, f"{event.feed} feed", event.reason, at=turn.at, busy=event.busy))
+
+    def _junk_dropped(self, turn: Turn, event: JunkDropped) -> None:
+        turn.log("warning", f"malformed input dropped from {event.feed}", **dict(event.counts))
+
+    def _watch_feed(self, turn: Turn) -> None:
+        """Silence of the whole basket for five seconds is a stall: say it, pause signals and the VWAP exits."""
+        state = turn.state
+        if not turn.in_hours() or state.session is None:
+            if state.stalled_since is not None:
+                turn.set(stalled_since=None)
+            return
+        silent = self.market.silence(turn.at, max(state.started_at, state.session.open_at + SILENT_S))
+        if state.stalled_since is not None or silent < SILENT_S:
+            return
+        turn.set(stalled_since=turn.at - silent)
+        self.market.reset_below()
+        turn.log("warning", "data feed stalled: no bars of any symbol", silent_s=round(silent, 1))
+        if not state.feed_refused:
+            delivery.say(turn, alerts.data_stall(turn.config, silent, at=turn.at))
+
+    def _stall_ends(self, turn: Turn, symbol: str) -> None:
+        since = turn.state.stalled_since
+        if since is None or symbol not in self.market.basket:
+            return
+        turn.set(stalled_since=None, feed_refused="")
+        turn.log("info", "data feed restored", stalled_s=round(turn.at - since, 1))
+        delivery.say(turn, alerts.data_restored(turn.config, turn.at - since, at=turn.at))
+        self._ask_history(turn)
+
+    # --- the way out: phone, clock, threads ----------------------------------------------------------------------------
+
+    def _commit_failed(self, turn: Turn, event: CommitFailed) -> None:
+        delivery.commit_failed(turn, event, holding.void)
+
+    def _clock_checked(self, turn: Turn, event: ClockChecked) -> None:
+        if event.skew_s is None:
+            turn.log_change("clock", "no second source of the time; bars will have to do")
+            return
+        off = abs(event.skew_s) > MAX_SKEW_S
+        fault = f"the host's clock is {event.skew_s:+.1f}s off {event.source}" if off else None
+        turn.set(way_out=replace(turn.state.way_out, clock=fault))
+        turn.log_change("clock", fault or "the clock is right", source=event.source)
+        if off and self._every("clock", turn.at, 3600.0):
+            delivery.say(turn, alerts.clock_off(turn.config, event.skew_s, event.source or "", at=turn.at))
+
+    def _thread_failed(self, turn: Turn, event: ThreadFailed) -> None:
+        turn.log("error", f"thread {event.thread} replaced: {event.reason}")
+        delivery.say(turn, alerts.thread_failed(turn.config, event.thread, event.reason, at=turn.at))
+
+    # --- the profile ---------------------------------------------------------------------------------------------------
+
+    def _take_profile(self, turn: Turn, event: ProfileArrived) -> None:
+        if turn.state.day is not None and event.date == turn.state.day.isoformat():
+            self.market.take_profile(event.minutes)
+            turn.log("info", "volume profile ready", sessions=len(event.sessions))
+
+    def _miss_profile(self, turn: Turn, event: ProfileFailed) -> None:
+        turn.log_change("profile", f"no volume profile: {event.reason}")
+        if turn.config.relative_volume_filter and self._every(f"profile {event.date}", turn.at, 86_400.0):
+            delivery.say(turn, alerts.no_profile(turn.config, event.reason, at=turn.at))
+
+    def _want_profile(self, turn: Turn) -> None:
+        session = turn.state.session
+        near = session is not None and session.open_at - PROFILE_AHEAD_S <= turn.at < session.close_at
+        if near and session is not None and not self.market.has_profile() and self._every("profile", turn.at, RETRY_S):
+            turn.do(FetchProfile(session.date.isoformat()))
+
+    # --- time ----------------------------------------------------------------------------------------------------------
+
+    def _tick(self, turn: Turn, event: HalfSecondPassed) -> None:
+        turn.set(at=turn.at)
+        self._roll(turn)
+        self._watch_feed(turn)
+        holding.tick(turn, self.market)
+        self._watch_seeking(turn)
+        self._want_profile(turn)
+        if turn.at >= self._next.get("backfill", float("inf")):
+            self._next.pop("backfill", None)
+            self._ask_history(turn)
+        delivery.tick(turn, holding.void)
+        if turn.at >= self._next.get("phone", 0.0):
+            self._next["phone"] = turn.at + delivery.check_phone(turn)
+        if turn.in_hours():
+            self._progress(turn)
+        self._summary(turn)
+        if turn.state.way_out.starts is not None and turn.at - turn.state.started_at >= STEADY_S:
+            turn.set(way_out=replace(turn.state.way_out, starts=None))
+            turn.write(FactSet("crashes", 0.0))
+        self._stop_in_order(turn)
+
+    def _watch_seeking(self, turn: Turn) -> None:
+        phase = turn.state.phase
+        if isinstance(phase, Seeking) and turn.at - phase.since >= REFRESH_PATIENCE_S:
+            self._enter(turn, phase, {}, "no answer in time")
+
+    def _progress(self, turn: Turn) -> None:
+        session = turn.state.session
+        assert session is not None
+        if self._every("progress", turn.at, PROGRESS_S):
+            for line in alerts.progress_lines(turn.config.symbol, self.market.reading(), self.market.session_volume()):
+                turn.log("info", line)
+        cutoff = risk_manager.entry_cutoff(turn.config, session)
+        if turn.at >= cutoff and self._every("cutoff", turn.at, CUTOFF_REMINDER_S):
+            turn.log("info", f"⏰ No entries allowed after {risk_manager.hhmm(cutoff)} ET")
+
+    def _summary(self, turn: Turn) -> None:
+        """After the close, what the day was worth; once a day, across restarts."""
+        session, day = turn.state.session, turn.state.day
+        if session is None or turn.at < session.close_at + SUMMARY_AFTER_S or isinstance(turn.state.phase, Holding | Settling):
+            return
+        if self.remembered.facts.get("summary") == str(day) or not self._every(f"summary {day}", turn.at, 86_400.0):
+            return
+        turn.write(FactSet("summary", str(day)))
+        delivery.say(turn, alerts.summary(turn.config, session, turn.state.trades_today, turn.state.record, at=turn.at))
+
+    # --- people and the end --------------------------------------------------------------------------------------------
+
+    def _obey(self, turn: Turn, event: OperatorSpoke) -> None:
+        """A person's word; every one is written to the ledger."""
+        turn.write(Noted(turn.at, event.command, {"who": event.who, "price": event.price}))
+        turn.log("warning", f"by hand: {event.command}", who=event.who)
+        phase = turn.state.phase
+        match event.command:
+            case "stop_entries" | "resume_entries":
+                stopped = event.command == "stop_entries"
+                turn.set(entries_stopped=stopped)
+                turn.write(FactSet("entries_stopped", "yes" if stopped else "no"))
+            case "close_now":
+                if isinstance(phase, Holding):
+                    holding.close(turn, self.market, risk_manager.Leave("by hand", "Closed by hand"))
+
+    def _stop(self, turn: Turn, event: StopRequested) -> None:
+        if turn.state.stopping is not None:
+            return
+        turn.set(stopping=Stopping(turn.at, event.reason))
+        turn.log("info", f"stopping: {event.reason}")
+        phase = turn.state.phase
+        if isinstance(phase, Seeking):
+            turn.set(phase=Flat())
+        if isinstance(phase, Holding):
+            if turn.config.on_shutdown == "keep":
+                delivery.say(turn, alerts.going_down(turn.config, phase.position, at=turn.at))
+            else:
+                ticket = turn.state.ticket + 1
+                turn.set(ticket=ticket, phase=replace(phase, wait_until=turn.at + LAST_QUOTE_S))
+                turn.do(RefreshQuotes(ticket, (phase.position.contract,)))
+        delivery.say(turn, alerts.ended(turn.config, turn.state.record, event.reason, at=turn.at))
+
+    def _stop_in_order(self, turn: Turn) -> None:
+        """Close with a last quote, wait for the SELL to be told, then end; the outbox has the rest."""
+        stopping = turn.state.stopping
+        if stopping is None or isinstance(turn.state.phase, Halted):
+            return
+        phase = turn.state.phase
+        if isinstance(phase, Holding) and turn.config.on_shutdown == "close":
+            asked_at = stopping.since
+            seen = phase.quote_at is not None and phase.quote_at > asked_at
+            if not seen and turn.at < asked_at + LAST_QUOTE_S:
+                return
+            holding.close(turn, self.market, risk_manager.Leave("shutdown", "Shutdown"))
+        patience = LAST_QUOTE_S + LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S
+        if not delivery.owes(turn.state) or turn.at >= stopping.since + patience:
+            turn.set(phase=Halted(stopping.reason))
+            turn.write(FactSet("running_since", None))
+            turn.write(FactSet("crashes", 0.0))
+            turn.do(Exit(0))
+
+
+def crashes_of(facts: dict[str, float | str | None]) -> int:
+    """Unclean ends in a row, the last life's included if it was one; a life of ten minutes ends the row."""
+    since, last_seen = number(facts.get("running_since")), number(facts.get("alive_at"))
+    if since is None:
+        return 0
+    steady = last_seen is not None and last_seen - since >= STEADY_S
+    return 1 + (0 if steady else int(number(facts.get("crashes")) or 0))
+
+
+def number(fact: float | str | None) -> float | None:
+    return float(fact) if isinstance(fact, int | float) else None

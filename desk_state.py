@@ -1,0 +1,168 @@
+"""What the desk knows: its phases as types, one frozen state that is replaced whole, and the turn that replaces it."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contract_selector import Selection
+from events import AnyAction, AnyWrite, ChainRow, Commit, Explain, Outgoing, Position, Quote, Trade
+from outbox import Line
+from pnl_tracker import Record
+from risk_manager import WayOut
+from signals import Reading
+from utils import Session
+
+if TYPE_CHECKING:
+    from config import Config
+
+
+class Flat(Struct, frozen=True):
+    """No position, none in sight."""
+
+
+class Seeking(Struct, frozen=True):
+    """A signal was seen; fresh quotes of the tracked contracts were asked for under `ticket`."""
+
+    ticket: int
+    since: float
+    reading: Reading
+
+
+class Holding(Struct, frozen=True):
+    """A position is open. `quote` is its last fresh quote, `marked_at` is when a usable one last came.
+
+    Until `wait_until` nothing is decided before a price was seen: after a restart, and for the last quote of a shutdown.
+    """
+
+    position: Position
+    since: float
+    quote: Quote | None = None
+    quote_at: float | None = None
+    marked_at: float | None = None
+    distrust: str = ""
+    wait_until: float = 0.0
+
+
+class Settling(Struct, frozen=True):
+    """A position outlived its session; its settlement price is being asked for."""
+
+    position: Position
+    tries: int = 0
+    next_at: float = 0.0
+
+
+class Halted(Struct, frozen=True):
+    """Nothing more is decided."""
+
+    reason: str
+
+
+Phase = Flat | Seeking | Holding | Settling | Halted
+
+
+class Chain(Struct, frozen=True):
+    """The newest calls of today, and which of them are tracked."""
+
+    received_at: float
+    asked_at: float
+    rows: tuple[ChainRow, ...]
+    selection: Selection
+
+
+class Stopping(Struct, frozen=True):
+    since: float
+    reason: str
+
+
+class Pending(Struct, frozen=True):
+    """A commit on its way to the disk, and the alerts that wait for it."""
+
+    since: float
+    writes: tuple[AnyWrite, ...]
+    alert_ids: tuple[str, ...] = ()
+
+
+class State(Struct, frozen=True):
+    """All that is known besides the windows of bars; any thread may read it."""
+
+    at: float = 0.0
+    started_at: float = 0.0
+    day: datetime.date | None = None
+    session: Session | None = None
+    phase: Phase = Flat()
+    chain: Chain | None = None
+    skew: float | None = None
+    skew_at: float = 0.0
+    last_exit_at: float | None = None
+    last_signal_at: float | None = None
+    entries_stopped: bool = False
+    record: Record = Record()
+    trades_today: tuple[Trade, ...] = ()
+    opened_today: int = 0
+    outbox: dict[str, Outgoing] = {}
+    line: Line = Line()
+    way_out: WayOut = WayOut(phone="the phone has not been proven yet", clock="the clock has not been proven yet")
+    stalled_since: float | None = None
+    blind_since: float | None = None
+    feed_refused: str = ""
+    commit: int = 0
+    pending: dict[int, Pending] = {}
+    unwritten: tuple[AnyWrite, ...] = ()
+    unwritten_at: float = 0.0
+    ticket: int = 0
+    stopping: Stopping | None = None
+
+
+class Turn:
+    """One turn of the desk: the state as it becomes, and what is to be done, written and said because of it.
+
+    Nothing of it counts until the desk takes it over whole.
+    """
+
+    __slots__ = ("actions", "at", "config", "rewrite", "said", "state", "to_say", "writes")
+
+    def __init__(self, config: Config, state: State, at: float, said: dict[str, str]) -> None:
+        self.config = config
+        self.state = state
+        self.at = at
+        self.said = said
+        self.actions: list[AnyAction] = []
+        self.writes: list[AnyWrite] = []
+        self.to_say: list[str] = []
+        self.rewrite = False
+
+    def set(self, **changes: Any) -> None:
+        self.state = replace(self.state, **changes)
+
+    def do(self, action: AnyAction) -> None:
+        self.actions.append(action)
+
+    def write(self, write: AnyWrite) -> None:
+        self.writes.append(write)
+
+    def log(self, level: Literal["debug", "info", "warning", "error"], text: str, **fields: float | str | None) -> None:
+        self.actions.append(Explain(level, text, fields))
+
+    def log_change(self, topic: str, text: str, **fields: float | str | None) -> None:
+        """Say it when it changes, not again and again; an empty text says nothing, and lets the next one be said."""
+        if self.said.get(topic, "") != text:
+            self.said[topic] = text
+            if text:
+                self.log("info", text, **fields)
+
+    def in_hours(self) -> bool:
+        session = self.state.session
+        return session is not None and session.open_at <= self.at < session.close_at
+
+    def seal(self) -> list[AnyAction]:
+        """Put all that is to be written into one commit, what the disk refused before ahead of it, and give the actions."""
+        if self.writes or self.rewrite:
+            number = self.state.commit + 1
+            pending = Pending(self.at, (*self.state.unwritten, *self.writes), tuple(self.to_say))
+            self.set(commit=number, pending={**self.state.pending, number: pending}, unwritten=())
+            self.actions.append(Commit(number, pending.writes))
+        return self.actions

@@ -1,0 +1,285 @@
+"""The shell: builds the parts, starts and watches the threads, runs the 0.5 s loop that an event wakes at once, stops in order.
+
+    python main.py            the worker, with the settings of the environment and .env
+    python main.py --demo     the same worker against a simulated market, without key or account
+
+Exit codes: 0 stopped in order; 65 the ledger cannot be read; 70 a part failed that the worker cannot do without; 73 the data
+folder cannot be used; 75 another worker holds the data folder; 78 a setting is missing or wrong.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from config import Config, ConfigError, load
+from desk import Desk
+from desk_state import Holding
+from errands import Errands
+from events import (
+    AnyAction,
+    AnyEvent,
+    Backfill,
+    CheckPhone,
+    Commit,
+    Deliver,
+    Exit,
+    Explain,
+    FetchProfile,
+    FetchSettlement,
+    HalfSecondPassed,
+    PollReceipt,
+    RefreshQuotes,
+    StopRequested,
+    ThreadFailed,
+    UnwatchContract,
+    WatchContract,
+    WorkerStarted,
+)
+from inbox import Inbox
+from threads import STUCK_S, ChainPoller, Edge, Quotes
+from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
+
+VERSION = "1.0.0"
+TICK_S = 0.5
+ERRORS_MAX = 3
+ERRORS_WITHIN_S = 60.0
+REPLACEMENTS_MAX = 5
+REPLACEMENTS_WITHIN_S = 300.0
+
+OK, BAD_LEDGER, BROKEN, BAD_FOLDER, BUSY, BAD_SETTINGS = 0, 65, 70, 73, 75, 78
+
+
+class Worker:
+    """One life of the worker. `run` returns the exit code."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.log = logger.of("worker")
+        self.inbox = Inbox()
+        self.calendar = SessionCalendar(new_york(clock.now()).date())
+        self.scribe = Scribe(self.inbox.put, config.data_dir, clock)
+        self.makers: dict[str, Callable[[], Edge]] = {}
+        self.edges: dict[str, Edge] = {}
+        self.replaced: deque[float] = deque()
+        self.errors: deque[float] = deque()
+        self.asked_to_stop: str | None = None
+        self.exit_code: int | None = None
+        self.beat_at = time.monotonic()
+
+    # --- a life --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        remembered = self._open_ledger()
+        if remembered is None:
+            return BAD_LEDGER
+        self.desk = Desk(self.config, self.calendar, remembered)
+        self._make_edges()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._raise_flag)
+        threading.Thread(target=self._watch_main, name="watchdog", daemon=True).start()
+        mode = "simulated" if self.config.simulated else "live"
+        self.inbox.put(WorkerStarted(at=self.clock.now(), version=VERSION, mode=mode))
+        try:
+            self._loop()
+        finally:
+            self._stop_edges()
+        return OK if self.exit_code is None else self.exit_code
+
+    def _open_ledger(self) -> Remembered | None:
+        """What the last life knew; None, after saying why, when the ledger cannot be read."""
+        self.scribe.start()
+        self.scribe.opened.wait()
+        if self.scribe.remembered is not None:
+            return self.scribe.remembered
+        self.scribe.join(1.0)
+        fault = self.scribe.fault
+        self.log.error(f"the ledger cannot be used: {fault}")
+        say_at_once(self.config, self.clock, alerts.ledger_damaged(self.config, str(fault), at=self.clock.now()))
+        return None
+
+    def _raise_flag(self, number: int, frame: FrameType | None) -> None:
+        self.asked_to_stop = signal.Signals(number).name
+
+    def _loop(self) -> None:
+        """Take in what waits, decide, hand over; every half second, time itself is an event."""
+        tick_at = self.clock.now()
+        stop_said = False
+        while self.exit_code is None:
+            self.beat_at = time.monotonic()
+            events = self.inbox.take(self.clock.real_seconds(max(tick_at - self.clock.now(), 0.0)))
+            now = self.clock.now()
+            if self.asked_to_stop is not None and not stop_said:
+                stop_said = True
+                events.append(StopRequested(at=now, reason=self.asked_to_stop))
+            if now >= tick_at:
+                tick_at = max(tick_at + TICK_S, now + TICK_S / 2)
+                self._watch_edges()
+                events.append(HalfSecondPassed(at=now))
+            if events:
+                self._decide(events)
+
+    def _decide(self, events: list[AnyEvent]) -> None:
+        try:
+            actions = self.desk.decide(events)
+        except Exception:
+            self.log.exception("the desk could not decide; its old state stands", events=[type(e).__name__ for e in events[-5:]])
+            self._count_error(events[-1].at)
+            return
+        for action in actions:
+            self._hand_over(action)
+
+    def _count_error(self, now: float) -> None:
+        """Three in a minute with a position open: have the owner look by hand, and end."""
+        self.errors.append(now)
+        while self.errors[0] < now - ERRORS_WITHIN_S:
+            self.errors.popleft()
+        phase = self.desk.state.phase
+        if len(self.errors) >= ERRORS_MAX and isinstance(phase, Holding):
+            say_at_once(self.config, self.clock, alerts.cannot_decide(self.config, phase.position, at=now))
+            self.exit_code = BROKEN
+
+    def _hand_over(self, action: AnyAction) -> None:
+        match action:
+            case Commit():
+                self.scribe.put(action)
+            case Explain():
+                getattr(self.log, action.level)(action.text, **action.fields)
+            case Deliver(kind="SELL"):
+                self.edges["phone sell"].put(action)
+            case Deliver():
+                self.edges["phone"].put(action, PHONE_RANKS[action.kind])
+            case PollReceipt() | CheckPhone():
+                self.edges["phone"].put(action, PHONE_RANKS["OPS"])
+            case RefreshQuotes() | WatchContract() | UnwatchContract():
+                self.edges["quotes"].put(action)
+                if "options" in self.edges:
+                    self.edges["options"].put(action)
+            case Backfill() | FetchProfile() | FetchSettlement():
+                self.edges["errands"].put(action)
+            case Exit(code):
+                self.exit_code = code
+
+    # --- the threads ---------------------------------------------------------------------------------------------------
+
+    def _make_edges(self) -> None:
+        config, clock, emit = self.config, self.clock, self.inbox.put
+        self.makers = {
+            "phone sell": lambda: PhoneLane(emit, config, clock, "phone sell"),
+            "phone": lambda: PhoneLane(emit, config, clock, "phone"),
+            "errands": lambda: Errands(emit, config, clock, self.calendar),
+            "quotes": lambda: Quotes(emit, config, clock),
+            "chain": lambda: ChainPoller(emit, config, clock, self._session_at),
+            "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours),
+        }
+        if config.options_stream != "off":
+            self.makers["options"] = lambda: OptionsSocket(emit, config, clock)
+        for name, make in self.makers.items():
+            self.edges[name] = make()
+            self.edges[name].start()
+
+    def _session_at(self, at: float) -> Session | None:
+        return self.calendar.at(at)
+
+    def _in_hours(self) -> bool:
+        now = self.clock.now()
+        session = self.calendar.at(now)
+        return session is not None and session.open_at <= now < session.close_at
+
+    def _watch_edges(self) -> None:
+        """Replace an edge that ended or hangs; a dead or stuck scribe, or one edge that dies again and again, is the end."""
+        if not self.scribe.is_alive or self.scribe.is_stuck:
+            self._give_up(f"the scribe {'hangs' if self.scribe.is_alive else f'ended: {described(self.scribe.fault)}'}")
+        for name, edge in self.edges.items():
+            if edge.is_alive and not edge.is_stuck:
+                continue
+            reason = "no sign of life" if edge.is_alive else f"it ended: {described(edge.fault)}"
+            self._replace(name, edge, reason)
+
+    def _replace(self, name: str, edge: Edge, reason: str) -> None:
+        now = time.monotonic()
+        self.replaced.append(now)
+        while self.replaced[0] < now - REPLACEMENTS_WITHIN_S:
+            self.replaced.popleft()
+        if len(self.replaced) > REPLACEMENTS_MAX:
+            self._give_up(f"threads end again and again, {name} last: {reason}")
+            return
+        edge.stop()
+        fresh = self.makers[name]()
+        fresh.inherit(edge)
+        self.edges[name] = fresh
+        fresh.start()
+        self.inbox.put(ThreadFailed(at=self.clock.now(), thread=name, reason=reason))
+
+    def _give_up(self, reason: str) -> None:
+        """The end of the process, told if it can be: a restart is the better worker."""
+        if self.exit_code is None:
+            self.log.error(f"the worker ends: {reason}")
+            self.exit_code = BROKEN
+            say_at_once(self.config, self.clock, alerts.gave_up(self.config, reason, at=self.clock.now()))
+
+    def _stop_edges(self) -> None:
+        for edge in self.edges.values():
+            edge.stop()
+        for edge in self.edges.values():
+            edge.join(1.0)
+        self.scribe.stop()
+        self.scribe.join(5.0)
+
+    def _watch_main(self) -> None:
+        """A main loop that hangs is no worker: write down where every thread stands, and end at once."""
+        while time.monotonic() - self.beat_at < STUCK_S:
+            time.sleep(1.0)
+        self.log.error("the main loop hangs; the process ends")
+        faulthandler.dump_traceback()
+        os._exit(BROKEN)
+
+
+def described(fault: BaseException | None) -> str:
+    return "without a word" if fault is None else f"{type(fault).__name__}: {fault}"
+
+
+def main(arguments: list[str]) -> int:
+    if "--demo" in arguments:
+        from simulator.demo import run
+
+        return run([argument for argument in arguments if argument != "--demo"])
+    if arguments:
+        print(__doc__)
+        return OK if arguments[0] in ("-h", "--help") else BAD_SETTINGS
+    try:
+        config = load()
+    except ConfigError as fault:
+        print(f"{fault}\n\nNo keys at hand? `python main.py --demo` runs everything against a simulated market.", file=sys.stderr)
+        return BAD_SETTINGS
+    clock: Clock = SharedClock(config.clock_file) if config.clock_file else SystemClock()
+    return live(config, clock)
+
+
+def live(config: Config, clock: Clock) -> int:
+    """Take the data folder for this process, and run one life in it."""
+    os.umask(0o077)
+    logger.setup(config, clock)
+    try:
+        lock = DataFolder(config.data_dir).lock()
+    except FolderBusy as busy:
+        print(f"Another worker holds {config.data_dir}: {busy}", file=sys.stderr)
+        return BUSY
+    except DiskTrouble as trouble:
+        print(f"The data folder {config.data_dir} cannot be used: {trouble}", file=sys.stderr)
+        return BAD_FOLDER
+    with lock:
+        return Worker(config, clock).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
