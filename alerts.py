@@ -336,6 +336,11 @@ def going_down(config: Config, position: Position, *, at: float) -> Alert:
     return _unwatched(position, "KEPT", f"⚠️ {config.symbol} going down while holding", *lines, at=at)
 
 
+def cannot_decide(config: Config, position: Position, *, at: float) -> Alert:
+    lines = ["The worker keeps failing to decide and ends.", "No stop can fire until it is back."]
+    return _unwatched(position, "BROKEN", f"🆘 {config.symbol} worker broken — CHECK BY HAND", *lines, at=at)
+
+
 def critical_loss(config: Config, record: Tally, level: Mills, *, at: float) -> Alert:
     told = f"Lifetime balance {signed_dollars(record.balance)}: it has fallen to {signed_dollars(level)}."
     return _alert(
@@ -368,6 +373,18 @@ def started(config: Config, event: WorkerStarted, position: Position | None, rec
 
 def ended(config: Config, record: Tally, reason: str, *, at: float) -> Alert:
     return _ops("ENDED", f"⚫ {config.symbol} worker ended", f"{reason}, {clock_text(at)} ET", *lifetime(record), at=at)
+
+
+def gave_up(config: Config, reason: str, *, at: float) -> Alert:
+    told = "It is started again by what runs it, if that can."
+    return _ops("BROKEN", f"🆘 {config.symbol} worker gave up", reason, told, at=at, priority=1)
+
+
+def ledger_damaged(config: Config, fault: str, *, at: float) -> Alert:
+    cure = "Nothing was changed; it never starts again at $0. See: python -m pnl_tracker verify"
+    return _ops(
+        "LEDGER", f"🆘 {config.symbol} ledger cannot be used", fault, cure, "The worker does not run.", at=at, priority=1
+    )
 
 
 def data_stall(config: Config, silent_s: float, *, at: float) -> Alert:
