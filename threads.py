@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from events import (
-    AnyAction,
     AnyEvent,
     ChainArrived,
     ChainFailed,
     ChainRow,
+    CheckPhone,
     Deliver,
+    PollReceipt,
     QuoteFailed,
     QuotesArrived,
     QuoteSeen,
@@ -30,6 +31,7 @@ from events import (
     UnwatchContract,
     WatchContract,
 )
+from phone import Phone
 from polygon_client import Rest
 from transport import Refused, TryAgain
 
@@ -77,6 +79,9 @@ class Edge:
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
+    def inherit(self, other: Edge) -> None:
+        """Take over from the edge that this one replaces."""
+
     def _live(self) -> None:
         try:
             self.run()
@@ -110,9 +115,13 @@ class Boxed(Edge):
         except queue.Empty:
             return None
 
-    def waiting(self) -> list[Any]:
-        """What is still in the box, for the edge that takes over."""
-        return [action for _, _, action in sorted(self._box.queue, key=lambda entry: entry[:2]) if action is not None]
+    def inherit(self, other: Edge) -> None:
+        """Take over what still waits in the box of the edge that this one replaces."""
+        assert isinstance(other, Boxed)
+        while not other._box.empty():
+            rank, _, action = other._box.get_nowait()
+            if action is not None:
+                self.put(action, rank)
 
 
 # --- the chain ---------------------------------------------------------------------------------------------------------
@@ -228,3 +237,29 @@ class Quotes(Boxed):
             self.own.rest = Rest(self.config, self.clock)
         row: ChainRow = self.own.rest.contract(contract)
         return row
+
+
+# --- the phone ---------------------------------------------------------------------------------------------------------
+
+
+class PhoneLane(Boxed):
+    """One delivery at a time. The SELL has a lane of its own, so nothing is ever ahead of it."""
+
+    def __init__(self, emit: Emit, config: Config, clock: Clock, name: str) -> None:
+        self.name = name
+        super().__init__(emit)
+        self.phone = Phone(config, clock)
+        self.clock = clock
+
+    def run(self) -> None:
+        while True:
+            match self.next(STUCK_S):
+                case Deliver() as action:
+                    self.emit(self.phone.deliver(action))
+                case PollReceipt() as action:
+                    if (seen := self.phone.receipt(action)) is not None:
+                        self.emit(seen)
+                case CheckPhone():
+                    self.emit(self.phone.check())
+                case None if self.stopping.is_set():
+                    return
