@@ -85,8 +85,8 @@ class ChainModel:
         self.seed, self.session, self.reference, self.underlying = seed, session, reference, underlying
         rng = np.random.default_rng([seed, session.date.toordinal(), 200])
         self.half_strikes = bool(rng.random() < 0.5) if half_strikes is None else half_strikes
-        self._at_the_money = float(rng.uniform(0.165, 0.205))
-        self._morning = float(rng.uniform(0.015, 0.035))
+        self._at_the_money = float(rng.uniform(0.175, 0.21))
+        self._morning = float(rng.uniform(0.02, 0.045))
         self._tilt = float(rng.uniform(0.002, 0.006))
         self._waves = rng.uniform(0, 2 * np.pi, 3)
         self.strikes = self._grid(strikes - adjusted, adjusted)

@@ -283,8 +283,10 @@ class FeedServer:
             close_timeout=2,
         )
         self.port = int(self._server.socket.getsockname()[1])
-        self._stopped, self._nudge = threading.Event(), threading.Event()
+        self._stopped = threading.Event()
+        self._publishing = threading.Lock()
         self._publisher = _Publisher(market, self.stocks, self.options)
+        self._publisher.publish()
         self._threads = [
             threading.Thread(target=self._server.serve_forever, name="feed", daemon=True),
             threading.Thread(target=self._run, name="publisher", daemon=True),
@@ -296,13 +298,13 @@ class FeedServer:
         return f"ws://127.0.0.1:{self.port}/{name}"
 
     def nudge(self) -> None:
-        """Look for changed quotes now, not at the next tick."""
-        self._publisher.hurry()
-        self._nudge.set()
+        """Send what is due now and look for changed quotes, before this returns."""
+        with self._publishing:
+            self._publisher.hurry()
+            self._publisher.publish()
 
     def close(self) -> None:
         self._stopped.set()
-        self._nudge.set()
         for feed in self._feeds.values():
             feed.drop()
         self._server.shutdown()
@@ -324,9 +326,9 @@ class FeedServer:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            due = self._publisher.publish()
-            self._nudge.wait(min(max(due, 0.0005), 0.1))
-            self._nudge.clear()
+            with self._publishing:
+                due = self._publisher.publish()
+            self._stopped.wait(min(max(due, 0.0005), 0.1))
 
 
 class _Publisher:
@@ -339,7 +341,7 @@ class _Publisher:
         self._at = np.empty(0)
         self._events: list[tuple[str, str, dict[str, Any]]] = []
         self._next = 0
-        self._quotes: dict[str, tuple[float, float, int, int]] = {}
+        self._quotes: dict[str, tuple[float, float, int, int] | None] = {}
         self._quotes_at = 0.0
         self._sequence = 0
 
@@ -360,8 +362,9 @@ class _Publisher:
         if end > self._next:
             self.stocks.publish_all([self._event(k) for k in range(self._next, end)])
             self._next = end
-        if now >= self._quotes_at:
-            self._publish_quotes(now)
+        wanted = self.options.subscribed("Q")
+        if now >= self._quotes_at or wanted != self._quotes.keys():
+            self._publish_quotes(now, wanted)
             self._quotes_at = now + QUOTE_EVERY_S
         following = self._at[self._next] if self._next < len(self._at) else np.inf
         return clock.real_seconds(max(min(float(following) - bars_now, self._quotes_at - now), 0.0))
@@ -410,9 +413,8 @@ class _Publisher:
         )
         return event["ev"], symbol, event
 
-    def _publish_quotes(self, now: float) -> None:
-        wanted = self.options.subscribed("Q")
-        self._quotes = {ticker: said for ticker, said in self._quotes.items() if ticker in wanted}
+    def _publish_quotes(self, now: float, wanted: set[str]) -> None:
+        self._quotes = {ticker: self._quotes.get(ticker) for ticker in wanted}
         for ticker in sorted(wanted):
             quote = self.market.quote(ticker)
             if quote is None or self._quotes.get(ticker) == quote[:4]:

@@ -301,11 +301,11 @@ def _intensity(rng: np.random.Generator, temper: Temper, symbol: str, bursts: Se
     t = np.arange(seconds, dtype=float)
     for burst in bursts:
         since = t - burst.after
-        near = np.clip((since + RAMP_S) / 25, 0, 1) * np.clip((RIDE_S + FADE_S - since) / 40, 0, 1)
+        near = np.clip((since + 42) / 15, 0, 1) * np.clip((RIDE_S + FADE_S - since) / 40, 0, 1)
         if burst.calm:
             lively = lively * (1 - near) + near
         reach = 1.0 if symbol == "IWM" else 0.3
-        lively = lively * (1 + reach * near * (1.6 + 1.2 * burst.strength))
+        lively = lively * (1 + reach * near * (2.1 + 1.3 * burst.strength))
         lively[(since >= -2) & (since < 6)] *= 1 + 2.2 * reach * burst.strength
     expected: Floats = usual * lively
     return expected
