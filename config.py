@@ -497,8 +497,9 @@ RULES: tuple[tuple[str, Callable[..., bool], str], ...] = (
 
 def _telling_parts(url: str) -> Iterator[str]:
     """A secret URL and those of its parts that would betray it (all but the scheme, and the host of http)."""
-    yield url
     split = urlsplit(url)
+    behind_scheme = url.partition("://")[2]
+    yield from (whole for whole in (url, behind_scheme, behind_scheme.partition("/")[2]) if len(whole) >= 8)
     told = f"{split.path}?{split.query}#{split.fragment}"
     if split.scheme in ("http", "https"):
         told += f":{split.username or ''}:{split.password or ''}"

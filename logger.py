@@ -164,7 +164,8 @@ class SaidAlready(logging.Filter):
 
     def _held_back(self, record: logging.LogRecord) -> bool:
         words = repr(record.msg) if isinstance(record.msg, dict) else record.getMessage()
-        key = (record.name, record.levelno, words)
+        error = record.exc_info[1] if record.exc_info else sys.exc_info()[1]
+        key = (record.name, record.levelno, words if error is None else f"{words} {error!r}")
         now = time.monotonic()
         last, times = self._said.get(key, (float("-inf"), 0))
         if now - last < SAME_WITHIN_S:
@@ -210,8 +211,9 @@ class Sink(logging.Handler):
         while (line := self._queue.get()) is not None:
             try:
                 if self.dropped > self._told:
-                    missing, self._told = self.dropped - self._told, self.dropped
-                    self._write(f"({missing} lines of the log could not be written here)")
+                    dropped = self.dropped
+                    self._write(f"({dropped - self._told} lines of the log could not be written here)")
+                    self._told = dropped
                 self._write(line)
             except Exception:
                 self.dropped += 1
