@@ -32,7 +32,7 @@ from utils import new_york
 
 __all__ = [
     "DataFolder", "DiskFailed", "DiskTrouble", "FolderBusy", "Ledger", "LedgerBusy", "LedgerDamaged", "LedgerError",
-    "LedgerTooNew", "Refused", "WrongThread", "examine", "examine_closely", "restore", "snapshots",
+    "LedgerTooNew", "Refused", "WrongThread", "examine", "is_good", "read", "restore", "snapshots",
 ]  # fmt: skip
 
 FILE = "ledger.sqlite3"
@@ -89,11 +89,13 @@ class Ledger:
         folder, path = data_dir.absolute(), data_dir.absolute() / FILE
         with _told(folder, now):
             if not path.exists():
-                _refuse_to_begin_again(folder, now)
+                if traces := _traces(folder):
+                    gone = f"{FILE} is gone, and {traces[0].name} shows that there was one"
+                    raise LedgerDamaged(gone, keep_copy(folder, now))
                 _create(path)
             problems = examine(path)
             if not problems:
-                problems = _missing_lines(folder)
+                problems = _missing_lines(folder, path)
             if problems:
                 raise LedgerDamaged("; ".join(problems), keep_copy(folder, now))
             connection = _connect(path)
@@ -231,32 +233,70 @@ def examine(path: Path) -> list[str]:
 
     LedgerTooNew if a newer program wrote it; an OSError or sqlite3.Error if there was no room to look at it.
     """
-    findings = examine_closely(path)
-    return ledger_audit.problems_in(findings)
+    with _scratch() as copy:
+        _copy_parts(path, copy)
+        return ledger_audit.problems_in(_judge(copy, path.name, None)[0])
 
 
-def examine_closely(path: Path) -> list[ledger_audit.Finding]:
-    """As `examine`, check by check."""
-    with tempfile.TemporaryDirectory(prefix="iwm-ledger-", dir=_writable(path.parent)) as scratch:
-        copy = Path(scratch) / FILE
-        for original in filter(Path.exists, _parts(path)):
-            shutil.copyfile(original, copy.with_name(original.name.replace(path.name, FILE)))
+def read(data_dir: Path, now: float) -> tuple[list[ledger_audit.Finding], Remembered | None]:
+    """The audit of a folder's ledger, check by check, and, if it found nothing, what the ledger remembers.
+
+    Works on a copy, whether a worker is running or not. LedgerError if there is none, LedgerTooNew; DiskTrouble.
+    """
+    folder, path = data_dir.absolute(), data_dir.absolute() / FILE
+    with _told(folder, now), _scratch() as copy:
+        if not path.exists():
+            traces = _traces(folder)
+            raise LedgerError(
+                f"There is no {FILE} in {folder}" + (f", but there was: see {traces[0].name}" if traces else "")
+            )
         try:
-            with closing(_connect(copy)) as connection:
-                version, newest = ledger_schema.schema_version(connection), len(ledger_schema.UPGRADES)
-                if ledger_schema.value_of(connection, "PRAGMA application_id") == ledger_schema.APPLICATION_ID:
-                    if version > newest:
-                        raise LedgerTooNew(
-                            f"{path.name} has schema {version}, this program knows {newest}: update the program"
-                        )
-                    if 0 < version < newest:
-                        ledger_schema.upgrade(connection)
-                return ledger_audit.audit(connection)
-        except (sqlite3.Error, UnicodeError, ValueError, TypeError, msgspec.MsgspecError) as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise
-            return [ledger_audit.Finding("the file can be read", (f"{path.name} cannot be read: {error}",))]
+            with DataFolder(folder).lock():
+                _copy_parts(path, copy)
+        except FolderBusy:
+            with (
+                closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as live,
+                closing(sqlite3.connect(copy)) as target,
+            ):
+                live.backup(target)
+        except DiskTrouble:
+            _copy_parts(path, copy)
+        findings, remembered = _judge(copy, path.name, now)
+        if remembered:
+            lost = tuple(_missing_lines(folder, copy))
+            findings.append(ledger_audit.Finding("nothing that a snapshot holds is missing", lost))
+        return findings, remembered if not ledger_audit.problems_in(findings) else None
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A private place for the copy of a ledger: not on its own disk, which may be what is wrong."""
+    with tempfile.TemporaryDirectory(prefix="iwm-ledger-") as scratch:
+        yield Path(scratch) / FILE
+
+
+def _copy_parts(path: Path, copy: Path) -> None:
+    for original in filter(Path.exists, _parts(path)):
+        shutil.copyfile(original, copy.with_name(copy.name + original.name.removeprefix(path.name)))
+
+
+def _judge(copy: Path, name: str, now: float | None) -> tuple[list[ledger_audit.Finding], Remembered | None]:
+    """The audit of a private copy, and what it remembers if all is well and `now` is given."""
+    try:
+        with closing(_connect(copy)) as connection:
+            version, newest = ledger_schema.schema_version(connection), len(ledger_schema.UPGRADES)
+            if ledger_schema.value_of(connection, "PRAGMA application_id") == ledger_schema.APPLICATION_ID:
+                if version > newest:
+                    raise LedgerTooNew(f"{name} has schema {version}, this program knows {newest}: update the program")
+                if 0 < version < newest:
+                    ledger_schema.upgrade(connection)
+            findings = ledger_audit.audit(connection)
+            sound = now is not None and not ledger_audit.problems_in(findings)
+            return findings, ledger_book.load(connection, now) if sound and now is not None else None
+    except (sqlite3.Error, ValueError, TypeError, msgspec.MsgspecError) as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise
+        return [ledger_audit.Finding("the file can be read", (f"{name} cannot be read: {error}",))], None
 
 
 def snapshots(data_dir: Path) -> list[Path]:
@@ -302,7 +342,7 @@ def restore(data_dir: Path, now: float) -> tuple[Path, Path | None]:
     folder = data_dir.absolute()
     path = folder / FILE
     with _told(folder, now):
-        if path.exists() and not examine(path) and not _missing_lines(folder):
+        if path.exists() and not examine(path) and not _missing_lines(folder, path):
             raise LedgerError("The ledger is sound: there is nothing to restore")
         snapshot = next(filter(is_good, snapshots(folder)), None)
         if snapshot is None:
@@ -350,24 +390,23 @@ def _put_in_place(fresh: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _refuse_to_begin_again(folder: Path, now: float) -> None:
-    traces = [*snapshots(folder), *folder.glob("ledger.damaged-*"), *filter(Path.exists, _parts(folder / FILE))]
-    if traces:
-        raise LedgerDamaged(f"{FILE} is gone, and {traces[0].name} shows that there was one", keep_copy(folder, now))
+def _traces(folder: Path) -> list[Path]:
+    """What shows that there was a ledger here before."""
+    return [*snapshots(folder), *folder.glob("ledger.damaged-*"), *filter(Path.exists, _parts(folder / FILE))]
 
 
-def _missing_lines(folder: Path) -> list[str]:
+def _missing_lines(folder: Path, path: Path) -> list[str]:
     """A sound ledger that is older than its own snapshots, or another ledger altogether, is not the one we left."""
-    for path in snapshots(folder):
+    for snapshot in snapshots(folder):
         try:
-            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            with closing(sqlite3.connect(f"{snapshot.as_uri()}?mode=ro", uri=True)) as connection:
                 seq, digest = ledger_book.head(connection)
         except sqlite3.Error:
             continue
-        with closing(sqlite3.connect(f"{(folder / FILE).as_uri()}?mode=rw", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
             found = connection.execute("SELECT hash FROM journal WHERE seq = ?", (seq,)).fetchone()
         if seq and (not found or found[0] != digest):
-            return [f"line {seq} of snapshot {path.name} is not in it: it is older, or another ledger"]
+            return [f"line {seq} of snapshot {snapshot.name} is not in it: it is older, or another ledger"]
         return []
     return []
 
@@ -414,10 +453,6 @@ def _unused(path: Path) -> Path:
     return next(
         name for name in (path, *(path.with_name(f"{path.name}.{count}") for count in range(2, 1000))) if not name.exists()
     )
-
-
-def _writable(folder: Path) -> Path | None:
-    return folder if os.access(folder, os.W_OK) else None
 
 
 def _stamp(at: float) -> str:

@@ -9,13 +9,20 @@ no P&L: it is counted as such and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from events import ExitReason, Mills, Position, Quote, Trade
-from utils import SHARES
+from events import ExitReason, Mills, Position, Quote, Remembered, Trade
+from utils import SHARES, new_york, signed_dollars
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 
 class Record(Struct, frozen=True):
@@ -143,3 +150,161 @@ def critical_levels(before: Record, after: Record, limit: Mills) -> tuple[Mills,
     if limit >= 0:
         return ()
     return tuple(limit * step for step in range(before.lowest // limit + 1, after.lowest // limit + 1))
+
+
+# --- the program -------------------------------------------------------------------------------------------------------
+
+SOUND, DAMAGED, IMPOSSIBLE = 0, 1, 2
+COLUMNS = (
+    "id", "contract", "expiration", "strike", "opened", "closed", "entry", "entry_bid", "entry_ask", "exit", "exit_bid",
+    "exit_ask", "peak", "fees", "pnl", "balance", "reason", "detail", "stale", "real_entry", "real_exit", "real_pnl",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done and sound, 1 the ledger is damaged, 2 it could not be done."""
+    from data_folder import DiskTrouble, FolderBusy
+    from ledger import LedgerDamaged, LedgerError
+    from utils import SystemClock
+
+    asked = _parsed(arguments)
+    work = {"verify": _verify, "restore": _restore, "export": _export}[asked.command]
+    try:
+        return work(asked, SystemClock().now())
+    except (LedgerError, DiskTrouble, FolderBusy) as error:
+        _print_json({"ok": False, "error": str(error)}) if asked.json else print(error, file=sys.stderr)
+        return DAMAGED if isinstance(error, LedgerDamaged) else IMPOSSIBLE
+
+
+def table(trades: Iterable[Trade]) -> Iterable[dict[str, str]]:
+    """The trades as rows of COLUMNS: exact dollars, New York times; text that a spreadsheet would run is quoted."""
+    balance = 0
+    for trade in trades:
+        balance += trade.pnl or 0
+        quotes = {"entry": trade.entry_quote, "exit": trade.exit_quote}
+        yield {
+            "id": _harmless(trade.id),
+            "contract": _harmless(trade.contract),
+            "expiration": _harmless(trade.expiration),
+            "opened": new_york(trade.opened_at).isoformat(timespec="milliseconds"),
+            "closed": new_york(trade.closed_at).isoformat(timespec="milliseconds"),
+            "reason": _harmless(trade.reason),
+            "detail": _harmless(trade.detail),
+            "stale": "yes" if trade.stale else "no",
+            "balance": _plain(balance),
+            **{f"{name}_bid": _plain(quote.bid if quote else None) for name, quote in quotes.items()},
+            **{f"{name}_ask": _plain(quote.ask if quote else None) for name, quote in quotes.items()},
+            **{name: _plain(getattr(trade, name)) for name in COLUMNS if name in MONEY},
+        }
+
+
+MONEY = ("strike", "entry", "exit", "peak", "fees", "pnl", "real_entry", "real_exit", "real_pnl")
+
+
+def _plain(mills: Mills | None) -> str:
+    return "" if mills is None else f"{Decimal(mills).scaleb(-3):.3f}"
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _verify(asked: Namespace, now: float) -> int:
+    from ledger import is_good, read, snapshots
+
+    findings, remembered = read(asked.data_dir, now)
+    copies = {path.name: is_good(path) for path in snapshots(asked.data_dir)}
+    if asked.json:
+        checks = [{"check": finding.check, "problems": finding.problems} for finding in findings]
+        record = fold(remembered.trades) if remembered else None
+        _print_json({"ok": remembered is not None, "checks": checks, "snapshots": copies, "record": record})
+        return DAMAGED if remembered is None else SOUND
+    for finding in findings:
+        print(f"{'BAD ' if finding.problems else 'ok  '} {finding.check}")
+        for problem in finding.problems:
+            print(f"       {problem}")
+    for name, good in copies.items():
+        print(f"{'ok  ' if good else 'BAD '} snapshot {name}")
+    if remembered is None:
+        print("The ledger is damaged. Stop the worker, then: python -m pnl_tracker restore")
+        return DAMAGED
+    print("The ledger is sound.", *_summary(remembered), sep="\n")
+    return SOUND
+
+
+def _restore(asked: Namespace, now: float) -> int:
+    from data_folder import DataFolder
+    from ledger import LedgerError, read, restore
+
+    if not asked.data_dir.is_dir():
+        raise LedgerError(f"There is no folder {asked.data_dir}")
+    with DataFolder(asked.data_dir).lock():
+        snapshot, kept = restore(asked.data_dir, now)
+    remembered = read(asked.data_dir, now)[1]
+    if remembered is None:
+        raise LedgerError("The restored ledger does not verify: see `python -m pnl_tracker verify`")
+    if asked.json:
+        _print_json({"ok": True, "snapshot": snapshot.name, "kept": kept and kept.name, "record": fold(remembered.trades)})
+        return SOUND
+    print(f"Restored from {snapshot.name}. What happened after it is not in the ledger.")
+    print(f"The ledger that it replaces is kept, byte for byte, as {kept.name}." if kept else "There was no file to keep.")
+    print(*_summary(remembered), sep="\n")
+    return SOUND
+
+
+def _export(asked: Namespace, now: float) -> int:
+    import csv
+
+    from ledger import LedgerError, read
+
+    findings, remembered = read(asked.data_dir, now)
+    if remembered is None:
+        first = next(problem for finding in findings for problem in finding.problems)
+        raise LedgerError(f"The ledger is damaged ({first}): nothing was exported; see `python -m pnl_tracker verify`")
+    if asked.json:
+        _print_json({"ok": True, "unit": "mills", "record": fold(remembered.trades), "trades": remembered.trades})
+    else:
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table(remembered.trades))
+    return SOUND
+
+
+def _summary(remembered: Remembered) -> list[str]:
+    record, held = fold(remembered.trades), remembered.position
+    rate = "" if record.win_rate is None else f" ({record.win_rate:.1%})"
+    unresolved = f", {record.unresolved} unresolved" if record.unresolved else ""
+    lines = [f"{record.trades} trades, {record.wins}W-{record.losses}L{rate}{unresolved}"]
+    lines.append(f"Lifetime {signed_dollars(record.balance)}")
+    if held:
+        lines.append(
+            f"Open: {held.contract}, bought {new_york(held.opened_at):%Y-%m-%d %H:%M:%S} ET at {_plain(held.entry)}"
+        )
+    waiting = sum(outgoing.settled_at is None for outgoing in remembered.outbox)
+    return [*lines, f"{waiting} alerts wait for the phone"] if waiting else lines
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def _parsed(arguments: Sequence[str] | None) -> Namespace:
+    import os
+    from argparse import ArgumentParser
+
+    from dotenv import dotenv_values
+
+    parser = ArgumentParser(prog="python -m pnl_tracker", description="Check, repair or export the ledger.")
+    parser.add_argument("command", choices=("verify", "restore", "export"))
+    folder = os.environ.get("DATA_DIR") or dotenv_values(".env").get("DATA_DIR") or "data"
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path(folder), help="the worker's folder (default: DATA_DIR, or data)"
+    )
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
