@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,7 @@ Bools = NDArray[np.bool_]
 YEAR_S = 365 * 86_400.0
 ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 CALL, PUT = 0, 1
+USUAL_PRICE = 240.0  # a cheaper underlying is given more volatility, so that its calls cost what IWM's do
 BREATH_S = (97.0, 411.0, 1307.0)  # volatility rises and falls in waves of minutes
 
 
@@ -68,6 +69,27 @@ class Quotes:
     iv: Floats
 
 
+class Contract(NamedTuple):
+    """All there is to say of one contract at a moment; strike, bid and ask in mills. `quiet`: the feed gives no greeks."""
+
+    ticker: str
+    strike: int
+    adjusted: bool
+    bid: int
+    ask: int
+    bid_size: int
+    ask_size: int
+    age_s: float
+    iv: float
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    volume: int
+    interest: int
+    quiet: bool
+
+
 class ChainModel:
     """The chain of one expiry: $1 strikes, and half dollars near the money where `half_strikes` (None: the seed) says so."""
 
@@ -85,6 +107,7 @@ class ChainModel:
         self.seed, self.session, self.reference, self.underlying = seed, session, reference, underlying
         rng = np.random.default_rng([seed, session.date.toordinal(), 200])
         self.half_strikes = bool(rng.random() < 0.5) if half_strikes is None else half_strikes
+        self._dearer = min(max(USUAL_PRICE / reference, 1.0), 2.0)
         self._at_the_money = float(rng.uniform(0.175, 0.21))
         self._morning = float(rng.uniform(0.02, 0.045))
         self._tilt = float(rng.uniform(0.002, 0.006))
@@ -114,7 +137,7 @@ class ChainModel:
         times, spot = np.asarray(times, dtype=float), np.asarray(spot, dtype=float)
         hours = np.maximum(times - self.session.open_at, 0.0) / 3600
         breath = sum(0.004 * np.sin(times / period + phase) for period, phase in zip(BREATH_S, self._waves, strict=True))
-        level = self._at_the_money + self._morning * np.exp(-hours / 1.5) + breath
+        level = (self._at_the_money + self._morning * np.exp(-hours / 1.5) + breath) * self._dearer
         percent = (np.asarray(strike, dtype=float) / 1000 / spot - 1) * 100
         smile = 0.028 * (np.sqrt(1 + percent * percent) - 1) - self._tilt * percent
         iv: Floats = np.clip(level + smile, 0.08, 0.6)
@@ -240,27 +263,26 @@ class ChainModel:
             greeks.delta, greeks.gamma, greeks.theta, greeks.vega, volume, interest, quiet,
         )  # fmt: skip
         names = [self.tickers[right][k] for k in chosen.tolist()]
-        values = zip(names, *(column.tolist() for column in columns), strict=True)
-        return [self._row(right, at, spot, timeframe, forced.get(row[0], {}), *row) for row in values]
+        contracts = map(Contract._make, zip(names, *(column.tolist() for column in columns), strict=True))
+        return [self._row(c, right, at, spot, timeframe, forced.get(c.ticker, {})) for c in contracts]
 
     def _row(
-        self, right: int, at: float, spot: float, timeframe: str, forced: dict[str, float], ticker: str, strike: int,
-        adjusted: bool, bid: int, ask: int, bid_size: int, ask_size: int, age_s: float, iv: float, delta: float,
-        gamma: float, theta: float, vega: float, volume: int, interest: int, quiet: bool,
-    ) -> dict[str, Any]:  # fmt: skip
-        quote = {"bid": bid / 1000, "ask": ask / 1000, "bid_size": bid_size, "ask_size": ask_size, "age_s": age_s, **forced}
+        self, c: Contract, right: int, at: float, spot: float, timeframe: str, forced: dict[str, float]
+    ) -> dict[str, Any]:
+        quote = {"bid": c.bid / 1000, "ask": c.ask / 1000, "bid_size": c.bid_size, "ask_size": c.ask_size, "age_s": c.age_s}
+        quote |= forced
         middle = (quote["bid"] + quote["ask"]) / 2
-        even = strike / 1000 + (middle if right == CALL else -middle)
+        even = c.strike / 1000 + (middle if right == CALL else -middle)
         row: dict[str, Any] = {
             "break_even_price": round(even, 4),
-            "day": self._day(at, middle, volume) if volume else {},
+            "day": self._day(at, middle, c.volume) if c.volume else {},
             "details": {
                 "contract_type": "put" if right == PUT else "call",
                 "exercise_style": "american",
                 "expiration_date": self.session.date.isoformat(),
-                "shares_per_contract": 107 if adjusted else 100,
-                "strike_price": strike // 1000 if strike % 1000 == 0 else strike / 1000,
-                "ticker": ticker,
+                "shares_per_contract": 107 if c.adjusted else 100,
+                "strike_price": c.strike // 1000 if c.strike % 1000 == 0 else c.strike / 1000,
+                "ticker": c.ticker,
             },
             "greeks": {},
             "last_quote": {
@@ -268,20 +290,20 @@ class ChainModel:
                 "bid": quote["bid"], "bid_size": quote["bid_size"], "bid_exchange": 316,
                 "last_updated": int((at - quote["age_s"]) * 1e9), "midpoint": round(middle, 4), "timeframe": timeframe,
             },
-            "open_interest": interest,
+            "open_interest": c.interest,
             "underlying_asset": {
                 "change_to_break_even": round(even - spot, 4), "last_updated": int(at * 1e9), "price": spot,
                 "ticker": self.underlying, "timeframe": timeframe,
             },
         }  # fmt: skip
-        if volume:
+        if c.volume:
             row["last_trade"] = {
-                "conditions": [209], "exchange": 313, "price": quote["ask"], "sip_timestamp": int((at - 2 * age_s) * 1e9),
-                "size": 1 + strike // 1000 % 9, "timeframe": timeframe,
+                "conditions": [209], "exchange": 313, "price": quote["ask"], "sip_timestamp": int((at - 2 * c.age_s) * 1e9),
+                "size": 1 + c.strike // 1000 % 9, "timeframe": timeframe,
             }  # fmt: skip
-        if not quiet:
-            row["greeks"] = {"delta": delta, "gamma": gamma, "theta": theta, "vega": vega}
-            row["implied_volatility"] = iv
+        if not c.quiet:
+            row["greeks"] = {"delta": c.delta, "gamma": c.gamma, "theta": c.theta, "vega": c.vega}
+            row["implied_volatility"] = c.iv
         return row
 
     @staticmethod
