@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -240,6 +240,11 @@ class _LooseChain(Struct):
     next_url: str | None = None
 
 
+class _One(Struct):
+    results: _Row | None = None
+
+
+_one = msgspec.json.Decoder(_One, strict=False)
 _chain = msgspec.json.Decoder(_Chain, strict=False)
 _loose_chain = msgspec.json.Decoder(_LooseChain, strict=False)
 
@@ -283,7 +288,7 @@ def _chain_row(row: _Row) -> ChainRow:
     strike = _mills(details.strike_price)
     if strike is None or not isfinite(details.shares_per_contract):
         raise ValueError("no strike")
-    delta = None if row.greeks is None else _real(row.greeks.delta)
+    delta = None if row.greeks is None else row.greeks.delta
     return ChainRow(
         contract=details.ticker,
         right="call" if right == "call" else "put",
@@ -292,11 +297,11 @@ def _chain_row(row: _Row) -> ChainRow:
         shares=int(details.shares_per_contract),
         quote=None if quote is None else _last_quote(quote),
         delta=delta if delta is not None and -1 <= delta <= 1 else None,
-        iv=_real(row.implied_volatility),
+        iv=_positive(row.implied_volatility),
         volume=None if day is None else _count(day.volume),
         volume_at=None if day is None else _seconds(day.last_updated),
         open_interest=_count(row.open_interest),
-        underlying=None if underlying is None or _delayed(underlying.timeframe) else _real(underlying.price),
+        underlying=None if underlying is None or _delayed(underlying.timeframe) else _positive(underlying.price),
     )
 
 
@@ -315,8 +320,8 @@ def _delayed(timeframe: str | None) -> bool:
     return timeframe is not None and timeframe.upper() == "DELAYED"
 
 
-def _real(number: float | None) -> float | None:
-    return number if number is not None and isfinite(number) and number != 0 else None
+def _positive(number: float | None) -> float | None:
+    return number if number is not None and 0 < number < float("inf") else None
 
 
 def _count(number: float | None) -> int | None:
@@ -332,12 +337,8 @@ def _seconds(nanoseconds: float | None) -> float | None:
 
 def parse_contract(body: bytes) -> ChainRow:
     """The answer for one contract: `results` is an object. ValueError if it is not there."""
-
-    class One(Struct):
-        results: _Row | None = None
-
     try:
-        row = msgspec.json.decode(body, type=One, strict=False).results
+        row = _one.decode(body).results
     except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
         raise ValueError("the answer is not a contract") from None
     if row is None:
@@ -365,7 +366,7 @@ _aggs = msgspec.json.Decoder(_Aggs, strict=False)
 
 
 def parse_aggs(body: bytes, symbol: str) -> tuple[list[Bar], str | None]:
-    """Bars of a page of aggregates, and the next page's URL. No `results` means there are none. ValueError if it is no page."""
+    """Bars of a page of aggregates (a VWAP that was not given is NaN), and the next page's URL. No `results` means there are none. ValueError if it is no page."""
     try:
         page = _aggs.decode(body)
     except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
@@ -373,9 +374,8 @@ def parse_aggs(body: bytes, symbol: str) -> tuple[list[Bar], str | None]:
     if not page.status:
         raise ValueError("the answer has no status")
     bars = [
-        Bar(symbol, int(row.t) // 1000, row.o, row.h, row.l, row.c, row.v, row.c if row.vw is None else row.vw)
+        Bar(symbol, int(row.t) // 1000, row.o, row.h, row.l, row.c, row.v, nan if row.vw is None else row.vw)
         for row in page.results or ()
-        if row.vw is not None or row.v == 0
     ]
     return bars, page.next_url
 
