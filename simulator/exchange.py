@@ -6,6 +6,7 @@ they are of use. `force_quote` puts a quote in place of the model's until `free_
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
@@ -77,6 +78,7 @@ class Market:
         self._scale = 1.0, 1.0  # price and volume of simulated days beside a real one
         self._real: MarketDay | None = None
         self._forced: dict[str, dict[str, float]] = {}
+        self._making = threading.RLock()  # what follows is made once, whichever server asks
         self._days: dict[date, MarketDay] = {}
         self._symbol_days: dict[tuple[str, date], SymbolDay] = {}
         self._minutes: dict[tuple[str, date], Columns] = {}
@@ -98,14 +100,13 @@ class Market:
         session = self.calendar.on(day)
         if session is None:
             return None
-        if day not in self._days:
-            if self._real is not None and day == self.session.date:
-                self._days[day] = self._real
-            else:
-                self._days[day] = self._made(session, SYMBOLS)
-            while len(self._days) > 2:
-                del self._days[next(iter(self._days))]
-        return self._days[day]
+        with self._making:
+            if day not in self._days:
+                real = self._real if day == self.session.date else None
+                self._days[day] = real or self._made(session, SYMBOLS)
+                while len(self._days) > 2:
+                    del self._days[next(iter(self._days))]
+            return self._days[day]
 
     def symbol_day(self, symbol: str, day: date) -> SymbolDay | None:
         """One symbol's session; None on holidays and for symbols that are not played."""
@@ -115,11 +116,12 @@ class Market:
         session = self.calendar.on(day)
         if session is None or symbol not in SYMBOLS:
             return None
-        if (symbol, day) not in self._symbol_days:
-            self._symbol_days[symbol, day] = self._made(session, (symbol,)).symbols[symbol]
-            while len(self._symbol_days) > KEPT_DAYS:
-                del self._symbol_days[next(iter(self._symbol_days))]
-        return self._symbol_days[symbol, day]
+        with self._making:
+            if (symbol, day) not in self._symbol_days:
+                self._symbol_days[symbol, day] = self._made(session, (symbol,)).symbols[symbol]
+                while len(self._symbol_days) > KEPT_DAYS:
+                    del self._symbol_days[next(iter(self._symbol_days))]
+            return self._symbol_days[symbol, day]
 
     def _made(self, session: Session, symbols: tuple[str, ...]) -> MarketDay:
         price, volume = self._scale
@@ -184,14 +186,14 @@ class Market:
         session = self.calendar.on(expiry)
         if session is None:
             return None
-        if expiry not in self._chains:
-            today = min(new_york(self.clock.now()).date(), expiry)
-            opened = self.symbol_day("IWM", today) or self.symbol_day("IWM", self.session.date)
-            assert opened is not None  # noqa: S101 - IWM is always played
-            inside = opened.final.start >= (self.calendar.on(today) or self.session).open_at
-            reference = float(opened.final.open[inside][0])
-            self._chains[expiry] = ChainModel(self.seed, session, reference, half_strikes=self.half_strikes)
-        return self._chains[expiry]
+        with self._making:
+            if expiry not in self._chains:
+                today = self.calendar.on(min(new_york(self.clock.now()).date(), expiry)) or self.session
+                opened = self.symbol_day("IWM", today.date)
+                assert opened is not None  # noqa: S101 - IWM is played in every session
+                reference = float(opened.final.open[opened.final.start >= today.open_at][0])
+                self._chains[expiry] = ChainModel(self.seed, session, reference, half_strikes=self.half_strikes)
+            return self._chains[expiry]
 
     def rows(self, expiry: date, rights: tuple[int, ...] = (CALL, PUT), only: str | None = None) -> list[dict[str, Any]]:
         """Snapshot rows of an expiry now."""

@@ -1,6 +1,7 @@
 """The sockets, held literally against the conversation of feeds.md."""
 
 import json
+import threading
 from datetime import time
 
 import pytest
@@ -167,6 +168,14 @@ def test_raw_frames_go_out_as_they_are(connect, sim):
     sim.stocks.send(b"\xff\x00")
     assert client.wire.recv() == '[{"ev":"A","sym":"IWM","c":NaN}]'
     assert client.wire.recv_data()[1] == b"\xff\x00"
+
+
+def test_a_flood_of_frames_arrives_whole_and_in_order(connect, sim):
+    client = connect().logged_in()
+    flood = threading.Thread(target=sim.stocks.flood, args=([f'[{{"n":{k}}}]' for k in range(5000)],))
+    flood.start()
+    assert [client.hear()[0]["n"] for _ in range(5000)] == list(range(5000))
+    flood.join()
 
 
 def test_a_dropped_connection_ends_without_a_close_frame_and_a_closed_one_with_its_code(connect, sim):
