@@ -27,7 +27,8 @@ from data_folder import DataFolder, DiskTrouble, FolderBusy
 from events import AlertFailed, AnyEvent, ChainRow, Deliver, FeedConnected, FeedDropped, FeedRefused
 from ledger import FILE, LedgerError, examine
 from phone import Phone
-from polygon_client import Rest, StocksSocket
+from polygon_client import Rest
+from stream import StocksSocket
 from transport import Refused, TryAgain
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, clock_text, new_york
 

@@ -18,13 +18,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
+import alerts
+import logger
+import outbox
 from config import Config, ConfigError, load
+from data_folder import DataFolder, DiskTrouble, FolderBusy
 from desk import Desk
 from desk_state import Holding
 from errands import Errands
 from events import (
+    Alert,
     AnyAction,
     AnyEvent,
     Backfill,
@@ -36,8 +40,10 @@ from events import (
     FetchProfile,
     FetchSettlement,
     HalfSecondPassed,
+    Outgoing,
     PollReceipt,
     RefreshQuotes,
+    Remembered,
     StopRequested,
     ThreadFailed,
     UnwatchContract,
@@ -45,7 +51,10 @@ from events import (
     WorkerStarted,
 )
 from inbox import Inbox
-from threads import STUCK_S, ChainPoller, Edge, Quotes
+from phone import Phone
+from scribe import Scribe
+from stream import OptionsSocket, StocksSocket
+from threads import STUCK_S, ChainPoller, Edge, PhoneLane, Quotes
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
 
 VERSION = "1.0.0"
@@ -56,6 +65,7 @@ REPLACEMENTS_MAX = 5
 REPLACEMENTS_WITHIN_S = 300.0
 
 OK, BAD_LEDGER, BROKEN, BAD_FOLDER, BUSY, BAD_SETTINGS = 0, 65, 70, 73, 75, 78
+PHONE_RANKS = {"BUY": 0, "BLIND": 1, "CRITICAL": 2, "OPS": 3, "SELL": 0}
 
 
 class Worker:
@@ -162,8 +172,8 @@ class Worker:
                 self.edges["phone"].put(action, PHONE_RANKS["OPS"])
             case RefreshQuotes() | WatchContract() | UnwatchContract():
                 self.edges["quotes"].put(action)
-                if "options" in self.edges:
-                    self.edges["options"].put(action)
+                if (options := self.edges.get("options")) is not None:
+                    options.put(action)
             case Backfill() | FetchProfile() | FetchSettlement():
                 self.edges["errands"].put(action)
             case Exit(code):
@@ -244,6 +254,12 @@ class Worker:
         os._exit(BROKEN)
 
 
+def say_at_once(config: Config, clock: Clock, alert: Alert) -> None:
+    """One try to tell the phone what cannot go through the outbox, because this life ends here."""
+    row = outbox.sending(Outgoing(alert), clock.now())
+    Phone(config, clock).deliver(outbox.delivery(row, clock.now(), config))
+
+
 def described(fault: BaseException | None) -> str:
     return "without a word" if fault is None else f"{type(fault).__name__}: {fault}"
 
@@ -268,7 +284,6 @@ def main(arguments: list[str]) -> int:
 def live(config: Config, clock: Clock) -> int:
     """Take the data folder for this process, and run one life in it."""
     os.umask(0o077)
-    logger.setup(config, clock)
     try:
         lock = DataFolder(config.data_dir).lock()
     except FolderBusy as busy:
@@ -278,7 +293,13 @@ def live(config: Config, clock: Clock) -> int:
         print(f"The data folder {config.data_dir} cannot be used: {trouble}", file=sys.stderr)
         return BAD_FOLDER
     with lock:
-        return Worker(config, clock).run()
+        log = logger.setup(config, clock)
+        for warning in (*config.warnings, *lock.warnings(os.environ)):
+            logger.of("worker").warning(warning)
+        try:
+            return Worker(config, clock).run()
+        finally:
+            log.close()
 
 
 if __name__ == "__main__":

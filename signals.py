@@ -244,6 +244,11 @@ class Windows(Seconds):
         self.below_since = None
         self._below_after = self._newest
 
+    @property
+    def session_volume(self) -> float:
+        """Shares in all seconds of the session that are known."""
+        return sum(self._volumes)
+
     # --- coverage ---
 
     @property

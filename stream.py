@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import random
 import socket
 import ssl
@@ -74,7 +73,7 @@ class Denied(Dropped):
 # --- the connection ----------------------------------------------------------------------------------------------------
 
 
-class _Bounded(frame_buffer):  # type: ignore[misc]
+class _Bounded(frame_buffer):
     """websocket-client takes any length a server names; this takes a megabyte."""
 
     def recv_length(self) -> None:
@@ -83,7 +82,7 @@ class _Bounded(frame_buffer):  # type: ignore[misc]
             raise Dropped("a frame larger than 1 MiB")
 
 
-class Connection(websocket.WebSocket):  # type: ignore[misc]
+class Connection(websocket.WebSocket):
     """A WebSocket over a socket of ours: opened within a deadline, read in large pieces, closed without ceremony."""
 
     def __init__(self) -> None:
@@ -105,7 +104,7 @@ class Connection(websocket.WebSocket):  # type: ignore[misc]
             if secure:
                 raw = ssl.create_default_context(cafile=certifi.where()).wrap_socket(raw, server_hostname=host)
             self.settimeout(seconds)
-            self.connect(url, socket=raw, suppress_origin=True, redirect_limit=1)
+            self.connect(url, socket=raw, suppress_origin=True, redirect_limit=1)  # type: ignore[no-untyped-call]
         except websocket.WebSocketBadStatusException as fault:
             raise _upgrade_refused(fault.status_code) from None
         except (websocket.WebSocketException, ssl.SSLError, OSError, ValueError) as fault:
@@ -119,13 +118,13 @@ class Connection(websocket.WebSocket):  # type: ignore[misc]
 
     def _recv(self, bufsize: int) -> bytes:
         if self._at >= len(self._buffer):
-            self._buffer, self._at = super()._recv(READ_BYTES), 0
+            self._buffer, self._at = super()._recv(READ_BYTES), 0  # type: ignore[no-untyped-call]
         piece = self._buffer[self._at : self._at + bufsize]
         self._at += len(piece)
         return piece
 
     def abandon(self) -> None:
-        with contextlib.suppress(Exception):
+        if self.sock is not None:
             self.sock.close()
 
 
@@ -415,7 +414,7 @@ class OptionsSocket(Stream):
         self.contract: str | None = None
         self.subscribed: str | None = None
 
-    def put(self, action: object) -> None:
+    def put(self, action: Any, rank: int = 0) -> None:
         match action:
             case WatchContract(contract):
                 self.contract = contract

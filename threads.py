@@ -79,6 +79,9 @@ class Edge:
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
+    def put(self, action: Any, rank: int = 0) -> None:
+        """Something to do, for the edges that are told."""
+
     def inherit(self, other: Edge) -> None:
         """Take over from the edge that this one replaces."""
 
