@@ -44,6 +44,9 @@ OPS_PER_HOUR = 3
 HOUR_S = 3600.0
 REFUSALS_MAX = 3
 REFUSALS_WITHIN_S = 300.0
+CHECK_FINE_S = 3600.0
+CHECK_DOUBT_S = 60.0
+CHECK_REFUSED_S = 600.0
 URGENT: tuple[AlertKind, ...] = ("BUY", "SELL", "BLIND", "CRITICAL")
 
 Step = Literal["send", "fallback", "poll", "reissue", "drop", "overdue"]
@@ -55,12 +58,13 @@ Step = Literal["send", "fallback", "poll", "reissue", "drop", "overdue"]
 class Line(Struct, frozen=True):
     """What is known of the way to the phone. `ok`: the keys are good, refused, or nobody could be asked yet.
 
-    `proven_at` is when they were last found good after not having been; `refusals` and `ops_at` are moments of late;
-    `stopped` after too many refusals.
+    `checked_at` is when they were last found good, `proven_at` when they were after not having been; `refusals` and `ops_at`
+    are moments of late; `stopped` after too many refusals.
     """
 
     ok: bool | None = None
     proven_at: float = 0.0
+    checked_at: float = 0.0
     reason: str = "not asked yet"
     refusals: tuple[float, ...] = ()
     stopped: bool = False
@@ -86,10 +90,23 @@ def doubt(line: Line, now: float, config: Config) -> str | None:
         return why
     if line.ok is None:
         return f"the phone has not been proven: {line.reason}"
+    if refused_since_proof(line):
+        return "a message was refused, and the phone has not been proven since"
     expired = line.quota_reset_at is not None and now >= line.quota_reset_at
     if line.quota_left is not None and line.quota_left < config.phone_quota_reserve and not expired:
         return f"{line.quota_left} messages left this month, fewer than PHONE_QUOTA_RESERVE"
     return None
+
+
+def refused_since_proof(line: Line) -> bool:
+    return bool(line.refusals) and line.refusals[-1] >= line.checked_at
+
+
+def check_every_s(line: Line, now: float, config: Config) -> float:
+    """How long after one check of the phone the next is due: a check of refused keys is itself a refusal, so seldom."""
+    if line.ok is False or line.stopped:
+        return CHECK_REFUSED_S
+    return CHECK_FINE_S if doubt(line, now, config) is None else CHECK_DOUBT_S
 
 
 def line_sending(line: Line, row: Outgoing, now: float) -> Line:
@@ -116,15 +133,19 @@ def line_after(line: Line, row: Outgoing, event: AlertDelivered | AlertFailed) -
 
 
 def line_checked(line: Line, event: PhoneChecked) -> Line:
-    """The line after its keys were checked; a check that could not be made changes nothing but the reason."""
+    """The line after its keys were checked. A check that could not be made unproves only what was refused before it."""
     if event.quota_left is not None:
         line = replace(line, quota_left=event.quota_left, quota_reset_at=event.quota_reset_at)
     if event.ok is None:
-        return line if line.ok else replace(line, reason=event.reason)
+        if line.ok and not refused_since_proof(line):
+            return line
+        return replace(line, ok=False if line.ok is False else None, reason=event.reason)
     if not event.ok:
         return replace(line, ok=False, reason=event.reason)
     proven_at = line.proven_at if line.ok else event.at
-    return replace(line, ok=True, proven_at=proven_at, reason=event.reason, stopped=False, refusals=())
+    refusals = () if line.stopped else line.refusals
+    line = replace(line, ok=True, proven_at=proven_at, checked_at=event.at, reason=event.reason)
+    return replace(line, stopped=False, refusals=refusals)
 
 
 # --- what is to be done ------------------------------------------------------------------------------------------------
