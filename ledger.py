@@ -316,7 +316,8 @@ def keep_copy(folder: Path, now: float) -> Path | None:
 
     None if there is nothing to copy or no room for it.
     """
-    parts = [part for part in _parts(folder / FILE) if part.exists()]
+    path = folder / FILE
+    parts = [part for part in _parts(path) if part.exists() and (part == path or part.stat().st_size)]
     kept = None
     try:
         for part in parts:

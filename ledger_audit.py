@@ -12,7 +12,7 @@ from functools import cache
 import msgspec
 from msgspec import Struct
 
-from events import Outgoing, Position, Trade
+from events import Alert, Outgoing, Position, Trade
 from ledger_book import fixed_parts, lines, wrong_sum
 from ledger_schema import APPLICATION_ID, GENESIS, WORKING, Connection, Line, row_digest, upgrade, value_of
 from pnl_tracker import fold
@@ -162,14 +162,20 @@ def _position_problems(connection: Connection, story: _Story) -> list[str]:
         return [f"position {position.id} is open, and the journal does not say so"]
     if fixed_parts(position) != fixed_parts(story.open):
         return [f"position {position.id} is not as it was opened"]
-    bought = connection.execute("SELECT 1 FROM outbox WHERE kind = 'BUY' AND trade_id = ?", (position.id,)).fetchone()
-    return [] if bought else [f"position {position.id} is open, and its BUY is not in the outbox"]
+    alerts = [alert for _, alert in _alerts(connection)]
+    if any(alert.kind == "BUY" and alert.trade_id == position.id for alert in alerts):
+        return []
+    return [f"position {position.id} is open, and its BUY is not in the outbox"]
+
+
+def _alerts(connection: Connection) -> list[tuple[str, Alert]]:
+    rows = connection.execute("SELECT id, body FROM outbox").fetchall()
+    return [(key, msgspec.json.decode(body, type=Outgoing).alert) for key, body in rows]
 
 
 def _alert_problems(connection: Connection, story: _Story) -> list[str]:
     problems = []
-    for key, body in connection.execute("SELECT id, body FROM outbox").fetchall():
-        alert = msgspec.json.decode(body, type=Outgoing).alert
+    for key, alert in _alerts(connection):
         if alert.id != key:
             problems.append(f"alert {key} calls itself {alert.id}")
         if alert.trade_id is not None and alert.trade_id not in story.opened:

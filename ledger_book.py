@@ -161,8 +161,8 @@ class _Book:
         before = msgspec.json.decode(found[0], type=Outgoing) if found else Outgoing(alert)
         self.put("outbox", alert.id, to_json(outgoing))
         if alert.trade_id is not None and _fate(outgoing) != _fate(before):
-            at = max(filter(None, (alert.created_at, outgoing.settled_at, outgoing.acknowledged_at)))
-            self._line(at, "alert", alert.id, to_json(outgoing))
+            moments = (alert.created_at, outgoing.settled_at, outgoing.acknowledged_at)
+            self._line(max(at for at in moments if at is not None), "alert", alert.id, to_json(outgoing))
 
     def _same_as_open(self, other: Position | Trade) -> None:
         position = self._position()

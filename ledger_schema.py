@@ -74,7 +74,7 @@ CREATE TABLE position (               -- the open position: no row, or one
 ) STRICT""",
         """
 CREATE TABLE outbox (                 -- one row per alert; settled rows are kept for 30 days
-    id              TEXT NOT NULL PRIMARY KEY CHECK (id = json_extract(body, '$.alert.id')),
+    id              TEXT NOT NULL PRIMARY KEY,
     kind            TEXT AS (json_extract(body, '$.alert.kind')),
     outcome         TEXT AS (json_extract(body, '$.outcome')),
     attempts        INTEGER AS (json_extract(body, '$.attempts')),
