@@ -1,0 +1,261 @@
+"""A chain -> the tracked contracts -> the one contract, or which filter emptied the list. Pure.
+
+Filters are applied one after the other to all rows, in the order of the rules; the first that leaves nothing is the answer to
+"why none". Rows without greeks, and rows whose greeks are of another price of the underlying, get delta and IV from their own mid
+(Black-Scholes with r = 0 and no dividend, which within one day move a delta by less than a tick; time to the session's close).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import time
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from events import ChainRow, Quote
+from utils import SHARES, Session
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+YEAR_S = 365 * 86_400.0
+SAME_UNDERLYING = 0.005
+NEAREST = 3
+EQUAL = 1e-7
+FUTURE_S = 5.0
+IV_LOW, IV_HIGH, IV_STEPS = 1e-3, 10.0, 50
+SKEW_DELTA = 0.25
+
+Floats = NDArray[np.float64]
+
+
+class Settings(Protocol):
+    """The settings the filters need; `config.Config` has them."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def delta_min(self) -> Decimal: ...
+    @property
+    def delta_max(self) -> Decimal: ...
+    @property
+    def delta_widen(self) -> Decimal: ...
+    @property
+    def min_nbbo_size(self) -> int: ...
+    @property
+    def max_spread_percent(self) -> Decimal: ...
+    @property
+    def min_volume(self) -> int: ...
+    @property
+    def min_open_interest(self) -> int: ...
+    @property
+    def quote_max_age_seconds(self) -> int: ...
+    @property
+    def max_contracts_to_track(self) -> int: ...
+
+
+class Selection(Struct, frozen=True):
+    """`tracked`: the eligible rows, most liquid first. Where there is none, `emptied_by` is the filter and `nearest` what it took."""
+
+    tracked: tuple[ChainRow, ...]
+    emptied_by: str = ""
+    nearest: tuple[ChainRow, ...] = ()
+    passed: dict[str, int] = {}
+
+    def why(self) -> str:
+        """`no contract: delta (nearest O:… Δ0.50, O:… Δ0.17)`; empty where there is one."""
+        if self.tracked:
+            return ""
+        names = ", ".join(described(row) for row in self.nearest)
+        return f"no contract: {self.emptied_by}" + (f" (nearest {names})" if names else "")
+
+
+class Choice(Struct, frozen=True):
+    row: ChainRow | None
+    why: str = ""
+
+
+def described(row: ChainRow) -> str:
+    quote = row.quote
+    delta = "Δ?" if row.delta is None else f"Δ{row.delta:.2f}"
+    sides = "no quote" if quote is None or quote.bid is None or quote.ask is None else f"{quote.bid / 1000:.2f}×{quote.ask / 1000:.2f}"
+    return f"{row.contract} {delta} {sides}"
+
+
+# --- filters -----------------------------------------------------------------------------------------------------------
+
+
+def spread_part(quote: Quote) -> tuple[int, int]:
+    """(ask - bid)/mid as a fraction of whole numbers."""
+    assert quote.bid is not None
+    assert quote.ask is not None
+    return 2 * (quote.ask - quote.bid), quote.bid + quote.ask
+
+
+def two_sided(row: ChainRow) -> bool:
+    quote = row.quote
+    return quote is not None and bool(quote.bid) and bool(quote.ask) and 0 < (quote.bid or 0) < (quote.ask or 0)
+
+
+def filters(config: Settings, now: float, session: Session) -> list[tuple[str, Callable[[ChainRow], bool]]]:
+    """The filters in the order of the rules, each with the words that name it."""
+    date, midnight = session.date.isoformat(), session.at(time(0))
+    prefix = f"O:{config.symbol}{session.date:%y%m%d}C"
+    low = float(config.delta_min - config.delta_widen) - EQUAL
+    high = float(config.delta_max + config.delta_widen) + EQUAL
+    size, volume, interest, age = config.min_nbbo_size, config.min_volume, config.min_open_interest, config.quote_max_age_seconds
+    widest, per = (config.max_spread_percent / 100).as_integer_ratio()
+
+    def narrow(row: ChainRow) -> bool:
+        part, of = spread_part(row.quote)  # type: ignore[arg-type]  # two_sided came first
+        return part * per <= widest * of
+
+    return [
+        ("expires today", lambda row: row.right == "call" and row.expiration == date),
+        (f"{SHARES} shares a contract", lambda row: row.shares == SHARES and row.contract.startswith(prefix)),
+        (f"delta in [{low + EQUAL:.2f}, {high - EQUAL:.2f}]", lambda row: row.delta is not None and low <= row.delta <= high),
+        ("0 < bid < ask", two_sided),
+        (f"sizes of at least {size}", lambda row: min(row.quote.bid_size, row.quote.ask_size) >= size),
+        (f"spread within {config.max_spread_percent:f}%", narrow),
+        (f"day volume of at least {volume}", lambda row: (volume_today(row, midnight) or 0) >= volume),
+        (f"open interest of at least {interest}", lambda row: (row.open_interest or 0) >= interest),
+        (f"quote at most {age} s old", lambda row: young(row.quote, now, age)),  # type: ignore[arg-type]
+        ("quote in real time", lambda row: not row.quote.delayed),
+    ]
+
+
+def volume_today(row: ChainRow, midnight: float) -> int | None:
+    """The day's volume; a day bar that says it is of an earlier day is none."""
+    return None if row.volume_at is not None and row.volume_at < midnight else row.volume
+
+
+def young(quote: Quote, now: float, max_age_s: float) -> bool:
+    return quote.quoted_at is not None and -FUTURE_S <= now - quote.quoted_at <= max_age_s
+
+
+def select(rows: Sequence[ChainRow], now: float, config: Settings, session: Session, spot: float | None) -> Selection:
+    """The rows that pass every filter, the best MAX_CONTRACTS_TO_TRACK by day volume x mid; or what took the last of them."""
+    left, passed = with_greeks(rows, now, session, spot), {}
+    for words, passes in filters(config, now, session):
+        kept = [row for row in left if passes(row)]
+        passed[words] = len(kept)
+        if not kept:
+            return Selection((), words if rows else "the chain is empty", nearest(left, config), passed)
+        left = kept
+    left.sort(key=liquidity, reverse=True)
+    return Selection(tuple(left[: config.max_contracts_to_track]), passed=passed)
+
+
+def choose(rows: Sequence[ChainRow], now: float, config: Settings, session: Session, spot: float | None) -> Choice:
+    """Of the rows that still pass, the one nearest the middle of the band with the narrowest spread."""
+    selection = select(rows, now, config, session, spot)
+    if not selection.tracked:
+        return Choice(None, selection.why())
+    return Choice(min(selection.tracked, key=lambda row: (distance(row, config), -liquidity(row), row.contract)))
+
+
+def liquidity(row: ChainRow) -> int:
+    """Day volume x mid, in half mills."""
+    quote = row.quote
+    return (row.volume or 0) * ((quote.bid or 0) + (quote.ask or 0)) if quote is not None else 0
+
+
+def distance(row: ChainRow, config: Settings) -> float:
+    """|delta - band middle| / half band + spread / MAX_SPREAD_PERCENT."""
+    assert row.delta is not None
+    assert row.quote is not None
+    middle = float(config.delta_min + config.delta_max) / 2
+    half = float(config.delta_max - config.delta_min) / 2
+    part, of = spread_part(row.quote)
+    return abs(row.delta - middle) / half + 100 * part / of / float(config.max_spread_percent)
+
+
+def nearest(rows: Iterable[ChainRow], config: Settings) -> tuple[ChainRow, ...]:
+    """The rows nearest the middle of the delta band."""
+    middle = float(config.delta_min + config.delta_max) / 2
+    known = [row for row in rows if row.delta is not None]
+    return tuple(sorted(known, key=lambda row: (abs((row.delta or 0.0) - middle), row.contract))[:NEAREST])
+
+
+# --- greeks ------------------------------------------------------------------------------------------------------------
+
+
+def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: float | None) -> list[ChainRow]:
+    """The rows, with delta and IV of their own where the feed gave none or gave those of another price of the underlying.
+
+    `spot` is the live price; None when there is none, and then the row's own has to do.
+    """
+    kept = list(rows)
+    years = (session.close_at - now) / YEAR_S
+    if years <= 0:
+        return kept
+    todo, prices = [], []
+    for index, row in enumerate(kept):
+        moved = spot is not None and row.underlying is not None and abs(row.underlying / spot - 1) > SAME_UNDERLYING
+        if row.delta is not None and row.iv is not None and not moved:
+            continue
+        price = spot if spot is not None else row.underlying
+        if price is None or not two_sided(row):
+            kept[index] = replace(row, delta=None, iv=None) if moved else row
+            continue
+        todo.append(index)
+        prices.append(price)
+    if todo:
+        quotes = [kept[index].quote for index in todo]
+        mids = np.array([((quote.bid or 0) + (quote.ask or 0)) / 2000 for quote in quotes if quote is not None])
+        strikes = np.array([kept[index].strike / 1000 for index in todo])
+        calls = np.array([kept[index].right == "call" for index in todo])
+        ivs, deltas = implied(mids, np.array(prices), strikes, years, calls)
+        for index, iv, delta in zip(todo, ivs, deltas, strict=True):
+            known = bool(np.isfinite(iv))
+            row = kept[index]
+            kept[index] = replace(row, delta=float(delta) if known else None, iv=float(iv) if known else None, computed=known)
+    return kept
+
+
+def implied(mids: Floats, spots: Floats, strikes: Floats, years: float, calls: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Implied volatility and delta of each option; NaN where no volatility between 0.1 % and 1,000 % gives its price.
+
+    Black and Scholes (1973) with r = 0; the volatility by bisection, all rows at once.
+    """
+    low, high = np.full(mids.shape, IV_LOW), np.full(mids.shape, IV_HIGH)
+    possible = (value(low, spots, strikes, years, calls)[0] <= mids) & (mids <= value(high, spots, strikes, years, calls)[0])
+    for _ in range(IV_STEPS):
+        middle = (low + high) / 2
+        under = value(middle, spots, strikes, years, calls)[0] < mids
+        low, high = np.where(under, middle, low), np.where(under, high, middle)
+    iv = (low + high) / 2
+    delta = value(iv, spots, strikes, years, calls)[1]
+    return np.where(possible, iv, np.nan), np.where(possible, delta, np.nan)
+
+
+def value(iv: Floats, spots: Floats, strikes: Floats, years: float, calls: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Price and delta by Black and Scholes (1973), r = 0, no dividend."""
+    wide = iv * years**0.5
+    d1 = np.log(spots / strikes) / wide + wide / 2
+    upper, lower = ndtr(d1), ndtr(d1 - wide)
+    price = spots * upper - strikes * lower
+    return np.where(calls, price, price - spots + strikes), np.where(calls, upper, upper - 1)
+
+
+# --- skew --------------------------------------------------------------------------------------------------------------
+
+
+def skew_25(calls: Sequence[ChainRow], puts: Sequence[ChainRow]) -> float | None:
+    """25-delta put IV - 25-delta call IV, as a fraction, each interpolated between the deltas around it; None if one is not there."""
+    call, put = iv_at(calls, SKEW_DELTA), iv_at(puts, SKEW_DELTA)
+    return None if call is None or put is None else put - call
+
+
+def iv_at(rows: Sequence[ChainRow], delta: float) -> float | None:
+    """IV at an absolute delta, linear between the two rows around it."""
+    known = sorted((abs(row.delta), row.iv) for row in rows if row.delta is not None and row.iv is not None)
+    for (below, iv_below), (above, iv_above) in zip(known, known[1:], strict=False):
+        if below <= delta <= above and above > below:
+            return iv_below + (iv_above - iv_below) * (delta - below) / (above - below)
+    return None
