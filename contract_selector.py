@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -83,7 +84,11 @@ class Choice(Struct, frozen=True):
 def described(row: ChainRow) -> str:
     quote = row.quote
     delta = "Δ?" if row.delta is None else f"Δ{row.delta:.2f}"
-    sides = "no quote" if quote is None or quote.bid is None or quote.ask is None else f"{quote.bid / 1000:.2f}×{quote.ask / 1000:.2f}"
+    sides = (
+        "no quote"
+        if quote is None or quote.bid is None or quote.ask is None
+        else f"{quote.bid / 1000:.2f}×{quote.ask / 1000:.2f}"
+    )
     return f"{row.contract} {delta} {sides}"
 
 
@@ -108,7 +113,12 @@ def filters(config: Settings, now: float, session: Session) -> list[tuple[str, C
     prefix = f"O:{config.symbol}{session.date:%y%m%d}C"
     low = float(config.delta_min - config.delta_widen) - EQUAL
     high = float(config.delta_max + config.delta_widen) + EQUAL
-    size, volume, interest, age = config.min_nbbo_size, config.min_volume, config.min_open_interest, config.quote_max_age_seconds
+    size, volume, interest, age = (
+        config.min_nbbo_size,
+        config.min_volume,
+        config.min_open_interest,
+        config.quote_max_age_seconds,
+    )
     widest, per = (config.max_spread_percent / 100).as_integer_ratio()
 
     def narrow(row: ChainRow) -> bool:
@@ -118,13 +128,16 @@ def filters(config: Settings, now: float, session: Session) -> list[tuple[str, C
     return [
         ("expires today", lambda row: row.right == "call" and row.expiration == date),
         (f"{SHARES} shares a contract", lambda row: row.shares == SHARES and row.contract.startswith(prefix)),
-        (f"delta in [{low + EQUAL:.2f}, {high - EQUAL:.2f}]", lambda row: row.delta is not None and low <= row.delta <= high),
+        (
+            f"delta in [{low + EQUAL:.2f}, {high - EQUAL:.2f}]",
+            lambda row: row.delta is not None and low <= row.delta <= high,
+        ),
         ("0 < bid < ask", two_sided),
         (f"sizes of at least {size}", lambda row: min(row.quote.bid_size, row.quote.ask_size) >= size),
         (f"spread within {config.max_spread_percent:f}%", narrow),
         (f"day volume of at least {volume}", lambda row: (volume_today(row, midnight) or 0) >= volume),
         (f"open interest of at least {interest}", lambda row: (row.open_interest or 0) >= interest),
-        (f"quote at most {age} s old", lambda row: young(row.quote, now, age)),  # type: ignore[arg-type]
+        (f"quote at most {age} s old", lambda row: young(row.quote, now, age)),
         ("quote in real time", lambda row: not row.quote.delayed),
     ]
 
@@ -214,7 +227,9 @@ def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: fl
         for index, iv, delta in zip(todo, ivs, deltas, strict=True):
             known = bool(np.isfinite(iv))
             row = kept[index]
-            kept[index] = replace(row, delta=float(delta) if known else None, iv=float(iv) if known else None, computed=known)
+            kept[index] = replace(
+                row, delta=float(delta) if known else None, iv=float(iv) if known else None, computed=known
+            )
     return kept
 
 
@@ -255,7 +270,7 @@ def skew_25(calls: Sequence[ChainRow], puts: Sequence[ChainRow]) -> float | None
 def iv_at(rows: Sequence[ChainRow], delta: float) -> float | None:
     """IV at an absolute delta, linear between the two rows around it."""
     known = sorted((abs(row.delta), row.iv) for row in rows if row.delta is not None and row.iv is not None)
-    for (below, iv_below), (above, iv_above) in zip(known, known[1:], strict=False):
+    for (below, iv_below), (above, iv_above) in pairwise(known):
         if below <= delta <= above and above > below:
             return iv_below + (iv_above - iv_below) * (delta - below) / (above - below)
     return None

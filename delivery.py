@@ -20,8 +20,8 @@ from events import (
     AlertDelivered,
     AlertFailed,
     CheckPhone,
-    Committed,
     CommitFailed,
+    Committed,
     Outgoing,
     PhoneChecked,
     PollReceipt,
@@ -171,7 +171,9 @@ def settled(turn: Turn, event: AlertDelivered | AlertFailed) -> None:
         latency_ms = round(1000 * (turn.at - row.alert.created_at))
         turn.log("info", f"✓ Alert sent: {row.alert.title}", id=row.alert.id, attempt=event.attempt, latency_ms=latency_ms)
     else:
-        turn.log("warning", f"alert not delivered: {event.reason}", id=row.alert.id, attempt=event.attempt, outcome=event.outcome)
+        turn.log(
+            "warning", f"alert not delivered: {event.reason}", id=row.alert.id, attempt=event.attempt, outcome=event.outcome
+        )
 
 
 def receipt_seen(turn: Turn, event: ReceiptSeen) -> None:

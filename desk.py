@@ -33,8 +33,8 @@ from events import (
     ChainArrived,
     ChainFailed,
     ClockChecked,
-    Committed,
     CommitFailed,
+    Committed,
     Exit,
     FactSet,
     FeedConnected,
@@ -60,11 +60,10 @@ from events import (
     WorkerStarted,
 )
 from market import Market, numbers
-from utils import clock_text, dollars, new_york
+from utils import clock_text, new_york
 
 if TYPE_CHECKING:
     from config import Config
-    from signals import Reading
     from utils import SessionCalendar
 
 HISTORY_S = 1800
@@ -185,7 +184,9 @@ class Desk:
         prefix = f"{day:%Y%m%d}-"
         today = tuple(trade for trade in self.remembered.trades if trade.id.startswith(prefix))
         opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)
-        turn.set(day=day, session=session, chain=None, skew=None, trades_today=today, opened_today=opened, stalled_since=None)
+        turn.set(
+            day=day, session=session, chain=None, skew=None, trades_today=today, opened_today=opened, stalled_since=None
+        )
         self.market.new_day(session)
         hours = "no session" if session is None else f"session {clock_text(session.open_at)}-{clock_text(session.close_at)}"
         turn.log("info", f"{day:%A %Y-%m-%d}: {hours} ET")
@@ -292,7 +293,9 @@ class Desk:
             return
         if state.chain is not None and event.asked_at < state.chain.asked_at:
             return
-        selection = contract_selector.select(event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at))
+        selection = contract_selector.select(
+            event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at)
+        )
         turn.set(chain=Chain(turn.at, event.asked_at, event.rows, selection))
         names = ", ".join(row.contract for row in selection.tracked) or f"none: {selection.why()}"
         turn.log_change("chain", f"tracked contracts: {names}")
@@ -364,7 +367,9 @@ class Desk:
         if turn.state.feed_refused != event.reason:
             turn.set(feed_refused=event.reason)
             turn.log("error", f"{event.feed} feed refused: {event.reason}")
-            delivery.say(turn, alerts.feed_refused(turn.config, f"{event.feed} feed", event.reason, at=turn.at, busy=event.busy))
+            delivery.say(
+                turn, alerts.feed_refused(turn.config, f"{event.feed} feed", event.reason, at=turn.at, busy=event.busy)
+            )
 
     def _junk_dropped(self, turn: Turn, event: JunkDropped) -> None:
         turn.log("warning", f"malformed input dropped from {event.feed}", **dict(event.counts))
@@ -473,7 +478,11 @@ class Desk:
     def _summary(self, turn: Turn) -> None:
         """After the close, what the day was worth; once a day, across restarts."""
         session, day = turn.state.session, turn.state.day
-        if session is None or turn.at < session.close_at + SUMMARY_AFTER_S or isinstance(turn.state.phase, Holding | Settling):
+        if (
+            session is None
+            or turn.at < session.close_at + SUMMARY_AFTER_S
+            or isinstance(turn.state.phase, Holding | Settling)
+        ):
             return
         if self.remembered.facts.get("summary") == str(day) or not self._every(f"summary {day}", turn.at, 86_400.0):
             return

@@ -54,7 +54,9 @@ class Check(Struct, frozen=True):
 
 def python_and_packages() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check(sys.version_info >= (3, 11), f"Python {version}", "" if sys.version_info >= (3, 11) else "3.11 or newer is needed")
+    yield Check(
+        sys.version_info >= (3, 11), f"Python {version}", "" if sys.version_info >= (3, 11) else "3.11 or newer is needed"
+    )
     wrong = []
     for line in (Path(__file__).parent / "requirements.txt").read_text().splitlines():
         if (wanted := REQUIREMENT.match(line)) is None:
@@ -65,7 +67,11 @@ def python_and_packages() -> Iterator[Check]:
             found = "missing"
         if found != wanted[2]:
             wrong.append(f"{wanted[1]} {found}, not {wanted[2]}")
-    yield Check(not wrong, "packages" + (f": {'; '.join(wrong)}" if wrong else ""), "pip install -r requirements.lock" if wrong else "")
+    yield Check(
+        not wrong,
+        "packages" + (f": {'; '.join(wrong)}" if wrong else ""),
+        "pip install -r requirements.lock" if wrong else "",
+    )
 
 
 def calendar(now: float) -> tuple[Session | None, list[Check]]:
@@ -103,7 +109,11 @@ def ledger(data_dir: Path) -> Check:
         problems = examine(data_dir / FILE)
     except (LedgerError, OSError) as fault:
         problems = [str(fault)]
-    return Check(not problems, "ledger can be read" if not problems else f"ledger: {'; '.join(problems)}", problems and "python -m pnl_tracker verify" or "")
+    return Check(
+        not problems,
+        "ledger can be read" if not problems else f"ledger: {'; '.join(problems)}",
+        (problems and "python -m pnl_tracker verify") or "",
+    )
 
 
 # --- with the network --------------------------------------------------------------------------------------------------
@@ -114,7 +124,9 @@ def asked(question: Callable[[], Check], what: str) -> Check:
     try:
         return question()
     except Refused as fault:
-        return Check(False, f"{what}: {fault.reason}", "check POLYGON_API_KEY and its plan: real-time stocks and options are needed")
+        return Check(
+            False, f"{what}: {fault.reason}", "check POLYGON_API_KEY and its plan: real-time stocks and options are needed"
+        )
     except TryAgain as fault:
         return Check(False, f"{what}: {fault.reason}", "check the network and POLYGON_REST_URL, then try again")
 
@@ -133,10 +145,18 @@ def expiry(rest: Rest, config: Config, session: Session | None, clock: Clock) ->
         return Check(None, "today's expiry: no session, nothing expires")
     rows = rest.chain("call", session.date.isoformat())
     if not rows:
-        return Check(False, "today's expiry: the chain has no call that expires today", "no BUY today; this is the market's, not yours")
+        return Check(
+            False,
+            "today's expiry: the chain has no call that expires today",
+            "no BUY today; this is the market's, not yours",
+        )
     quoted = [row for row in rows if row.quote is not None]
     if not quoted:
-        return Check(False, f"today's expiry: {len(rows)} calls without a quote", "the options plan has no quotes: a real-time plan is needed")
+        return Check(
+            False,
+            f"today's expiry: {len(rows)} calls without a quote",
+            "the options plan has no quotes: a real-time plan is needed",
+        )
     if all(row.quote is not None and row.quote.delayed for row in quoted):
         return Check(False, f"today's expiry: {len(rows)} calls, quotes DELAYED", "a real-time options plan is needed")
     selection = contract_selector.select(rows, clock.now(), config, session, spot_of(rows))
@@ -167,9 +187,15 @@ def stocks_login(config: Config, clock: Clock, *, in_hours: bool) -> Check:
         case [FeedConnected()]:
             return Check(True, "stocks socket: logged in and subscribed")
         case [FeedRefused(reason=reason, busy=True)]:
-            return Check(False, f"stocks socket: {reason}", "another process uses this key: stop it (a running worker is one)")
+            return Check(
+                False, f"stocks socket: {reason}", "another process uses this key: stop it (a running worker is one)"
+            )
         case [FeedRefused(reason=reason)]:
-            return Check(False, f"stocks socket: {reason}", "check the key, the plan, and POLYGON_WS_URL (delayed plans use another host)")
+            return Check(
+                False,
+                f"stocks socket: {reason}",
+                "check the key, the plan, and POLYGON_WS_URL (delayed plans use another host)",
+            )
         case [FeedDropped(reason=reason)]:
             return Check(False, f"stocks socket: {reason}", "check the network and POLYGON_WS_URL")
     return Check(False, "stocks socket: no answer", "check the network and POLYGON_WS_URL")
@@ -181,14 +207,23 @@ def phone(config: Config, clock: Clock, *, send: bool) -> Iterator[Check]:
     line = outbox.line_checked(outbox.Line(), answer)
     doubt = outbox.doubt(line, clock.now(), config)
     left = "" if answer.quota_left is None else f", {answer.quota_left} messages left this month"
-    yield Check(doubt is None, f"phone: {doubt or 'keys are valid'}{left}", "" if doubt is None else "check PUSHOVER_TOKEN and PUSHOVER_USER_KEY")
+    yield Check(
+        doubt is None,
+        f"phone: {doubt or 'keys are valid'}{left}",
+        "" if doubt is None else "check PUSHOVER_TOKEN and PUSHOVER_USER_KEY",
+    )
     if not send:
         return
     now = clock.now()
-    test = Deliver(f"test-{now:.0f}", 1, "OPS", f"{config.symbol} test", f"A test alert, {clock_text(now)} ET.", 0, created_at=now)
+    test = Deliver(
+        f"test-{now:.0f}", 1, "OPS", f"{config.symbol} test", f"A test alert, {clock_text(now)} ET.", 0, created_at=now
+    )
     result = pushover.deliver(test)
     failed = isinstance(result, AlertFailed)
-    yield Check(not failed, f"test alert: {result.reason}" if isinstance(result, AlertFailed) else "test alert sent: look at the phone")
+    yield Check(
+        not failed,
+        f"test alert: {result.reason}" if isinstance(result, AlertFailed) else "test alert sent: look at the phone",
+    )
 
 
 # --- all of it ---------------------------------------------------------------------------------------------------------
@@ -230,7 +265,9 @@ def main(arguments: list[str]) -> int:
         print(check, flush=True)
         found.append(check)
     failed = sum(check.ok is False for check in found)
-    closed = " (no session today: nothing could be opened)" if any("no session today" in check.what for check in found) else ""
+    closed = (
+        " (no session today: nothing could be opened)" if any("no session today" in check.what for check in found) else ""
+    )
     print(f"\n{failed} of {len(found)} checks failed" if failed else f"\nA position could be opened and closed.{closed}")
     return 1 if failed else 0
 

@@ -70,7 +70,9 @@ def open_position(turn: Turn, market: Market, row: ChainRow, reading: Reading) -
     turn.set(phase=Holding(position, since=turn.at), opened_today=state.opened_today + 1)
     turn.write(PositionOpened(position))
     turn.do(WatchContract(row.contract))
-    turn.log("info", f"🔥 ENTRY: {row.contract} @ {dollars(entry)}", id=position.id, mid=dollars(middle), peak=dollars(middle))
+    turn.log(
+        "info", f"🔥 ENTRY: {row.contract} @ {dollars(entry)}", id=position.id, mid=dollars(middle), peak=dollars(middle)
+    )
     skew = state.skew if state.skew is not None and turn.at - state.skew_at <= risk_manager.CHAIN_MAX_AGE_S else None
     time_stop_at = risk_manager.time_stop(turn.config, state.session)
     delivery.say(turn, alerts.buy(turn.config, position, row, reading, skew=skew, time_stop_at=time_stop_at))
@@ -102,7 +104,9 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
     position = risk_manager.with_quote(turn.config, before, event.quote, turn.at)
     marked_at = turn.at if risk_manager.mark(event.quote) is not None else holding.marked_at
     turn.set(
-        phase=replace(holding, position=position, quote=event.quote, quote_at=turn.at, marked_at=marked_at, distrust="", wait_until=0.0)
+        phase=replace(
+            holding, position=position, quote=event.quote, quote_at=turn.at, marked_at=marked_at, distrust="", wait_until=0.0
+        )
     )
     if replace(position, last_quote_at=before.last_quote_at) != before:
         turn.write(PositionMarked(position))
@@ -204,7 +208,9 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
     record = pnl_tracker.booked(before, trade.pnl)
     turn.write(PositionClosed(trade))
     turn.write(FactSet("last_exit_at", turn.at))
-    turn.set(phase=Flat(), record=record, trades_today=(*turn.state.trades_today, trade), last_exit_at=turn.at, blind_since=None)
+    turn.set(
+        phase=Flat(), record=record, trades_today=(*turn.state.trades_today, trade), last_exit_at=turn.at, blind_since=None
+    )
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
     spot, vwap = market.spot_and_vwap(turn.at)
     delivery.say(turn, alerts.sell(turn.config, trade, record, last_mark=position.last_mark, spot=spot, vwap=vwap))
@@ -266,7 +272,9 @@ def blindness(turn: Turn, market: Market, holding: Holding) -> str | None:
     """Why there is no trusted price of the held contract or of the underlying; None while there is."""
     quiet = turn.at - max(holding.since, holding.quote_at or 0.0)
     if quiet >= BLIND_AFTER_S:
-        return f"no fresh quote of {holding.position.contract} for {quiet:.0f}s" + (f": {holding.distrust}" if holding.distrust else "")
+        return f"no fresh quote of {holding.position.contract} for {quiet:.0f}s" + (
+            f": {holding.distrust}" if holding.distrust else ""
+        )
     if not turn.in_hours():
         return None
     if market.silence(turn.at, holding.since) >= BLIND_SILENCE_S:

@@ -142,7 +142,9 @@ class Worker:
         try:
             actions = self.desk.decide(events)
         except Exception:
-            self.log.exception("the desk could not decide; its old state stands", events=[type(e).__name__ for e in events[-5:]])
+            self.log.exception(
+                "the desk could not decide; its old state stands", events=[type(e).__name__ for e in events[-5:]]
+            )
             self._count_error(events[-1].at)
             return
         for action in actions:
@@ -275,7 +277,10 @@ def main(arguments: list[str]) -> int:
     try:
         config = load()
     except ConfigError as fault:
-        print(f"{fault}\n\nNo keys at hand? `python main.py --demo` runs everything against a simulated market.", file=sys.stderr)
+        print(
+            f"{fault}\n\nNo keys at hand? `python main.py --demo` runs everything against a simulated market.",
+            file=sys.stderr,
+        )
         return BAD_SETTINGS
     clock: Clock = SharedClock(config.clock_file) if config.clock_file else SystemClock()
     return live(config, clock)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from events import BarClosed, BarsFetched
-from signals import Leader, Reading, Windows
+from signals import Reading, Windows
 from utils import Session
 
 if TYPE_CHECKING:

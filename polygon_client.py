@@ -366,7 +366,10 @@ _aggs = msgspec.json.Decoder(_Aggs, strict=False)
 
 
 def parse_aggs(body: bytes, symbol: str) -> tuple[list[Bar], str | None]:
-    """Bars of a page of aggregates (a VWAP that was not given is NaN), and the next page's URL. No `results` means there are none. ValueError if it is no page."""
+    """Bars of a page of aggregates (a VWAP that was not given is NaN), and the next page's URL.
+
+    No `results` means there are none. ValueError if it is no page.
+    """
     try:
         page = _aggs.decode(body)
     except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
@@ -414,7 +417,13 @@ class Rest:
             return self._pages(right, expiration)
 
     def _pages(self, right: Right, expiration: str) -> list[ChainRow]:
-        params = {"expiration_date": expiration, "contract_type": right, "limit": PAGE_ROWS, "order": "asc", "sort": "strike_price"}
+        params = {
+            "expiration_date": expiration,
+            "contract_type": right,
+            "limit": PAGE_ROWS,
+            "order": "asc",
+            "sort": "strike_price",
+        }
         path: str | None = f"/v3/snapshot/options/{self.config.symbol}"
         rows: dict[str, ChainRow] = {}
         seen: set[str] = set()

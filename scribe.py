@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from events import AnyWrite, Commit, Committed, CommitFailed, FactSet, Remembered
+from events import AnyWrite, Commit, CommitFailed, Committed, FactSet, Remembered
 from ledger import DiskTrouble, Ledger
 from threads import Boxed, Emit
 

@@ -258,7 +258,10 @@ def meaning(fault: BaseException, passed: bool) -> TryAgain:
         return TryAgain("TLS failed: the certificate or the handshake is not right")
     if any(isinstance(item, faults.NewConnectionError | faults.ConnectTimeoutError) for item in chain):
         return TryAgain("no connection")
-    if any(isinstance(item, faults.IncompleteRead | faults.DecodeError | requests.exceptions.ContentDecodingError) for item in chain):
+    if any(
+        isinstance(item, faults.IncompleteRead | faults.DecodeError | requests.exceptions.ContentDecodingError)
+        for item in chain
+    ):
         return TryAgain("the answer is broken", sent=True)
     if any(isinstance(item, ConnectionError | faults.ProtocolError) for item in chain):
         return _Stale("the connection was cut", sent=True)

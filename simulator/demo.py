@@ -31,6 +31,7 @@ from simulator.push import Message
 from simulator.servers import Simulator
 from utils import clock_text, dollars, new_york, signed_dollars, to_mills
 
+CLOCK, DATA = "clock", "data"  # in the folder of the run, which is the worker's working directory
 HOME = Path(__file__).resolve().parents[1]
 DAY, START = date(2026, 11, 20), time(10, 4)
 BURST_AFTER_S = 45
@@ -38,7 +39,7 @@ SPEED, SPEED_OF_BARS = 3.0, 8.0
 PATIENCE_S = 120.0  # of market, to the SELL; with real bars to the BUY
 PATIENCE_HOLDING_S = 1800.0  # of market, with real bars
 READY_WITHIN_S = 30.0
-QUOTE_LINE_EVERY_S = 4.0
+QUOTE_LINE_EVERY_S = 5.0
 MARKS = ("📊", "📈", "🚀", "🔥", "⏰", "✓")
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
 
@@ -71,7 +72,7 @@ def run(argv: list[str]) -> int:
         return 2
     folder = Path.cwd() / "demo-data" / datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - a name for a person
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, mode=0o700)
         simulator = _market(chosen, folder)
     except (ValueError, OSError) as error:
         console.print(f"The demo cannot start: {error}")
@@ -91,7 +92,7 @@ def _market(chosen: argparse.Namespace, folder: Path) -> Simulator:
         if since_open < 600:
             raise ValueError("the market needs ten minutes behind it: --start 09:40 or later")
         bursts = [Burst(since_open + BURST_AFTER_S)]
-    clock = folder / "clock"
+    clock = folder / CLOCK
     return Simulator(
         clock, day=chosen.day, seed=chosen.seed, start=start, bars=chosen.bars, bursts=bursts, half_strikes=True, speed=1.0
     )
@@ -136,7 +137,8 @@ class Demo:
 
     def _start_worker(self) -> subprocess.Popen[str]:
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **self.simulator.environment(self.folder)}
+        places = self.simulator.environment(Path(DATA), CLOCK_FILE=CLOCK)
+        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **places}
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, str(HOME / "main.py")],
             cwd=self.folder,
@@ -151,7 +153,7 @@ class Demo:
         return process
 
     def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
+        assert process.stdout is not None
         for line in process.stdout:
             self.lines.put(line.rstrip())
 
@@ -208,7 +210,7 @@ class Demo:
     def _show_line(self, line: str) -> None:
         at = min((line.index(mark) for mark in MARKS if mark in line), default=-1)
         if at >= 0 and "Alert sent" not in line:
-            self._say("worker", line[at:], "cyan")
+            self._say("worker", line[at:].partition(" id=")[0], "cyan")
         elif re.search(r"\b(error|critical)\b", line, re.IGNORECASE):
             self._say("worker", line, "red")
 
@@ -237,15 +239,15 @@ class Demo:
         change = mark / held.entry - 1
         back = 1 - mark / self.peak
         spot = self.simulator.market.spot(now)
-        text = Text(f"IWM ${spot:.2f} · {dollars(bid)} × {dollars(ask)} · mark {dollars(mark, 3)} ")
-        text.append(f"{change:+.1%}", style="green" if change > 0 else "red")
-        text.append(f" · peak {dollars(self.peak, 3)}, {back:.1%} given back", style="dim")
+        text = Text(f"IWM {spot:.2f}  {quote.bid:.2f} × {quote.ask:.2f}  mark {mark / 1000:.3f} ")
+        text.append(f"{change:+6.1%}", style="green" if change > 0 else "red")
+        text.append(f"  peak {self.peak / 1000:.3f}, given back {back:.0%}", style="dim")
         self._say("market", text, "yellow")
 
     def _say(self, who: str, what: str | Text, style: str) -> None:
-        line = Text(f"{clock_text(self.simulator.clock.now())} ", style="dim")
-        line.append(f"{who:<7}", style=style)
-        self.console.print(line + what if isinstance(what, Text) else line.append(what))
+        line = Table.grid(padding=(0, 1))
+        line.add_row(Text(clock_text(self.simulator.clock.now()), style="dim"), Text(f"{who:<6}", style=style), what)
+        self.console.print(line)
 
     # --- the end -------------------------------------------------------------------------------------------------------
 
@@ -271,7 +273,7 @@ class Demo:
 
     def _account(self) -> dict[str, Any]:
         """Trades and record as the worker's own program reads them from the ledger; nothing if it could not."""
-        command = [sys.executable, "-m", "pnl_tracker", "export", "--json", "--data-dir", str(self.folder)]
+        command = [sys.executable, "-m", "pnl_tracker", "export", "--json", "--data-dir", str(self.folder / DATA)]
         done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
         try:
             account: dict[str, Any] = json.loads(done.stdout)

@@ -190,7 +190,7 @@ class Market:
             if expiry not in self._chains:
                 today = self.calendar.on(min(new_york(self.clock.now()).date(), expiry)) or self.session
                 opened = self.symbol_day("IWM", today.date)
-                assert opened is not None  # noqa: S101 - IWM is played in every session
+                assert opened is not None
                 reference = float(opened.final.open[opened.final.start >= today.open_at][0])
                 self._chains[expiry] = ChainModel(self.seed, session, reference, half_strikes=self.half_strikes)
             return self._chains[expiry]

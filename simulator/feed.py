@@ -329,7 +329,7 @@ class FeedServer:
         return None
 
     def _connected(self, connection: ServerConnection) -> None:
-        assert connection.request is not None  # noqa: S101 - the handshake is over
+        assert connection.request is not None
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._feeds[connection.request.path.partition("?")[0]].serve(connection)
 
@@ -411,7 +411,7 @@ class _Publisher:
             symbol, start, float(bars.open[k]), float(bars.high[k]), float(bars.low[k]), float(bars.close[k]),
             float(bars.volume[k]), float(bars.vwap[k]),
         )  # fmt: skip
-        assert self._day is not None  # noqa: S101 - a bar is of a day
+        assert self._day is not None
         event = second_bar(
             bar,
             today=float(volume[row]),

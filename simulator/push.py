@@ -77,7 +77,7 @@ class PushServer(HttpServer):
             return next((m for m in list(self.messages) if containing in m.title or containing in m.text), None)
 
         message = self.wait_for(found, timeout_s)
-        assert isinstance(message, Message)  # noqa: S101 - wait_for returns what was found
+        assert isinstance(message, Message)
         return message
 
     def acknowledge(self, receipt: str, by: str = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG") -> None:
