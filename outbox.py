@@ -296,11 +296,11 @@ def polling(row: Outgoing, now: float) -> Outgoing:
 
 
 def seen(row: Outgoing, event: ReceiptSeen, now: float) -> Outgoing:
-    """The row after its receipt was read."""
+    """The row after its receipt was read; one that has expired, or is lost, is not asked for again."""
     if event.receipt != row.receipt:
         return row
     if event.acknowledged_at is None:
-        return polling(row, now)
+        return replace(row, receipt=None) if event.expired else polling(row, now)
     return replace(row, acknowledged_at=event.acknowledged_at, acknowledged_by=event.acknowledged_by)
 
 

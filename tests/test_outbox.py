@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,117 +13,17 @@ from msgspec.structs import replace
 
 import outbox
 from config import Config
-from events import Alert, AlertDelivered, AlertFailed, AlertKind, Deliver, Outgoing, PhoneChecked, ReceiptSeen
+from events import Alert, AlertFailed, AlertKind, Deliver, Outgoing, PhoneChecked, ReceiptSeen
 from outbox import Line
+from tests.kit.push import AT, PROVEN, Answer, Courier, HandClock, alert, scripted
 
 KEYS = {"POLYGON_API_KEY": "k" * 32, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_KEY": "u" * 30}
 ALONE = Config.from_env(KEYS)
 WITH_FALLBACK = Config.from_env(KEYS | {"FALLBACK_ALERT_URLS": "json://127.0.0.1:9/hook"})
-AT = 1759416137.0
-PROVEN = Line(ok=True, proven_at=AT - 3600, quota_left=9000, quota_reset_at=AT + 1e6)
-Answer = Literal["delivered", "failed", "unknown", "refused", "silence"]
 
 
-def alert(kind: AlertKind = "SELL", alert_id: str = "20251002-1-SELL", at: float = AT) -> Alert:
-    emergency = kind == "SELL"
-    return Alert(
-        id=alert_id,
-        kind=kind,
-        title=f"title of {alert_id}",
-        text=f"the text\n#{alert_id}",
-        priority={"SELL": 2, "OPS": 0}.get(kind, 1),
-        created_at=at,
-        expires_at={"BUY": at + 20, "OPS": at + 14_400}.get(kind),
-        trade_id="20251002-1",
-        retry_s=30 if emergency else None,
-        expire_s=600 if emergency else None,
-    )
-
-
-@dataclass
-class Desk:
-    """The smallest desk: asks every half second what is due, sends it, hears the scripted answer after `takes` seconds."""
-
-    config: Config
-    answer: Callable[[Deliver, float], Answer]
-    rows: dict[str, Outgoing] = field(default_factory=dict)
-    line: Line = PROVEN
-    now: float = AT
-    takes: float = 1.0
-    position_open: bool = True
-    sent: list[tuple[float, Deliver]] = field(default_factory=list)
-    polls: list[float] = field(default_factory=list)
-    dropped: list[tuple[float, str]] = field(default_factory=list)
-    on_the_wire: list[tuple[float, Deliver, Answer]] = field(default_factory=list)
-
-    def say(self, *told: Alert) -> Desk:
-        self.rows |= {one.id: Outgoing(one) for one in told}
-        return self
-
-    def run(self, seconds: float) -> Desk:
-        until = self.now + seconds
-        while self.now < until:
-            self.hear()
-            if (bundle := outbox.grouped(self.rows.values(), self.line, self.now)) is not None:
-                self.rows |= {row.alert.id: outbox.dropped(row, self.now) for row in bundle[1]}
-                self.say(bundle[0])
-            for row in list(self.rows.values()):
-                self.do(row, outbox.due(row, self.now, self.config, self.line, position_open=self.position_open))
-            self.now += 0.5
-        return self
-
-    def do(self, row: Outgoing, step: outbox.Step | None) -> None:
-        match step:
-            case "send" | "fallback":
-                self.line = outbox.line_sending(self.line, row, self.now)
-                row = outbox.sending(row, self.now, "pushover" if step == "send" else "fallback")
-                deliver = outbox.delivery(row, self.now, self.config)
-                self.sent.append((self.now - AT, deliver))
-                self.on_the_wire.append((self.now + self.takes, deliver, self.answer(deliver, self.now)))
-            case "poll":
-                self.polls.append(self.now - AT)
-                row = outbox.polling(row, self.now)
-            case "reissue":
-                row = outbox.reissued(row)
-            case "drop":
-                self.dropped.append((self.now - AT, row.alert.id))
-                row = outbox.dropped(row, self.now)
-            case "overdue":
-                row = outbox.overdue(row, self.now)
-            case None:
-                return
-        self.rows[row.alert.id] = row
-
-    def hear(self) -> None:
-        due = [answer for answer in self.on_the_wire if answer[0] <= self.now and answer[2] != "silence"]
-        for answer in due:
-            self.on_the_wire.remove(answer)
-            at, deliver, outcome = answer
-            row, channel = self.rows[deliver.alert_id], deliver.channel
-            event: AlertDelivered | AlertFailed
-            if outcome == "delivered":
-                receipt = "r" * 30 if deliver.priority == 2 and channel == "pushover" else None
-                event = AlertDelivered(
-                    at=at, alert_id=row.alert.id, attempt=deliver.attempt, channel=channel, receipt=receipt
-                )
-            else:
-                assert outcome in ("failed", "unknown", "refused")
-                event = AlertFailed(
-                    at=at,
-                    alert_id=row.alert.id,
-                    attempt=deliver.attempt,
-                    outcome=outcome,
-                    reason="scripted",
-                    channel=channel,
-                )
-            self.line = outbox.line_after(self.line, row, event)
-            self.rows[row.alert.id] = outbox.after(row, event, at)
-
-    def moments(self, channel: str = "pushover") -> list[float]:
-        return [at for at, deliver in self.sent if deliver.channel == channel]
-
-    def texts(self) -> list[str]:
-        return [deliver.text for _, deliver in self.sent]
+def courier(config: Config, answer: Callable[[Deliver, float], Answer], **more: Any) -> Courier:
+    return Courier(config, scripted(answer), **more)
 
 
 def always(answer: Answer) -> Callable[[Deliver, float], Answer]:
@@ -140,13 +39,13 @@ def in_turn(*answers: Answer) -> Callable[[Deliver, float], Answer]:
 
 
 def test_what_was_delivered_is_sent_once() -> None:
-    desk = Desk(ALONE, always("delivered")).say(alert("BLIND")).run(3600)
+    desk = courier(ALONE, always("delivered")).say(alert("BLIND")).run(3600)
     assert desk.moments() == [0.0]
     assert desk.texts() == ["the text\n#20251002-1-SELL"]
 
 
 def test_a_sell_without_connection_is_tried_for_an_hour_with_growing_pauses_and_then_called_late() -> None:
-    desk = Desk(ALONE, lambda deliver, now: "failed" if now < AT + 3600 else "delivered").say(alert()).run(3800)
+    desk = courier(ALONE, lambda deliver, now: "failed" if now < AT + 3600 else "delivered").say(alert()).run(3800)
     moments = desk.moments()
     pauses = [later - earlier - desk.takes for earlier, later in pairwise(moments)]
     assert pauses[:5] == [5.0, 10.0, 20.0, 40.0, 60.0]
@@ -159,19 +58,19 @@ def test_a_sell_without_connection_is_tried_for_an_hour_with_growing_pauses_and_
 
 
 def test_after_an_answer_that_never_came_it_is_said_as_a_repeat_of_the_same_id() -> None:
-    desk = Desk(ALONE, in_turn("unknown", "failed", "delivered")).say(alert()).run(60)
+    desk = courier(ALONE, in_turn("unknown", "failed", "delivered")).say(alert()).run(60)
     first, second, third = desk.texts()
     assert first == "the text\n#20251002-1-SELL"
     assert second == third == "REPEAT of #20251002-1-SELL\nthe text\n#20251002-1-SELL"
 
 
 def test_a_repeated_buy_warns_not_to_buy_twice() -> None:
-    desk = Desk(ALONE, in_turn("unknown", "delivered")).say(alert("BUY", "20251002-1-BUY")).run(60)
+    desk = courier(ALONE, in_turn("unknown", "delivered")).say(alert("BUY", "20251002-1-BUY")).run(60)
     assert desk.texts()[1].startswith("REPEAT of #20251002-1-BUY, do not buy twice\n")
 
 
 def test_after_certain_failures_nothing_is_called_a_repeat() -> None:
-    desk = Desk(ALONE, in_turn("failed", "failed", "delivered")).say(alert("BUY", "20251002-1-BUY")).run(60)
+    desk = courier(ALONE, in_turn("failed", "failed", "delivered")).say(alert("BUY", "20251002-1-BUY")).run(60)
     assert desk.moments() == [0.0, 6.0, 12.0]
     assert not any("REPEAT" in text for text in desk.texts())
 
@@ -179,14 +78,14 @@ def test_after_certain_failures_nothing_is_called_a_repeat() -> None:
 def test_what_was_on_the_wire_when_the_process_died_is_repeated_as_such() -> None:
     row = outbox.taken_up(outbox.sending(Outgoing(alert()), AT), AT + 100)
     assert (row.outcome, row.maybe_seen, row.attempts) == ("unknown", True, 1)
-    desk = Desk(ALONE, always("delivered"), rows={row.alert.id: row}, now=AT + 100).run(5)
+    desk = courier(ALONE, always("delivered"), rows={row.alert.id: row}, clock=HandClock(AT + 100)).run(5)
     assert desk.moments() == [100.0]
     assert desk.texts()[0].startswith("REPEAT of #20251002-1-SELL\n")
     assert outbox.taken_up(Outgoing(alert()), AT) == Outgoing(alert())
 
 
 def test_an_attempt_that_is_never_answered_is_taken_for_unknown_and_made_again() -> None:
-    desk = Desk(ALONE, in_turn("silence", "delivered")).say(alert()).run(60)
+    desk = courier(ALONE, in_turn("silence", "delivered")).say(alert()).run(60)
     assert desk.moments() == [0.0, outbox.IN_FLIGHT_S + 0.5]
     assert desk.texts()[1].startswith("REPEAT")
 
@@ -208,7 +107,7 @@ def test_a_sell_the_ledger_could_not_take_says_so() -> None:
 
 @pytest.mark.fault("P13", "A47")
 def test_a_buy_that_cannot_be_delivered_is_tried_every_five_seconds_and_dropped_after_twenty() -> None:
-    desk = Desk(ALONE, always("failed")).say(alert("BUY", "20251002-1-BUY")).run(60)
+    desk = courier(ALONE, always("failed")).say(alert("BUY", "20251002-1-BUY")).run(60)
     assert desk.moments() == [0.0, 6.0, 12.0, 18.0]
     assert desk.dropped == [(20.0, "20251002-1-BUY")]
     assert desk.rows["20251002-1-BUY"].maybe_seen is False
@@ -216,19 +115,19 @@ def test_a_buy_that_cannot_be_delivered_is_tried_every_five_seconds_and_dropped_
 
 @pytest.mark.fault("P13")
 def test_a_buy_found_a_minute_later_is_not_sent() -> None:
-    desk = Desk(ALONE, always("delivered"), now=AT + 60).say(alert("BUY", "20251002-1-BUY")).run(5)
+    desk = courier(ALONE, always("delivered"), clock=HandClock(AT + 60)).say(alert("BUY", "20251002-1-BUY")).run(5)
     assert desk.sent == []
     assert desk.dropped == [(60.0, "20251002-1-BUY")]
 
 
 def test_a_buy_that_may_be_on_the_phone_is_dropped_as_possibly_announced() -> None:
-    desk = Desk(ALONE, always("unknown")).say(alert("BUY", "20251002-1-BUY")).run(60)
+    desk = courier(ALONE, always("unknown")).say(alert("BUY", "20251002-1-BUY")).run(60)
     assert desk.dropped == [(20.0, "20251002-1-BUY")]
     assert desk.rows["20251002-1-BUY"].maybe_seen is True
 
 
 def test_a_buy_whose_position_is_closed_is_not_sent_any_more() -> None:
-    desk = Desk(ALONE, always("failed")).say(alert("BUY", "20251002-1-BUY")).run(3)
+    desk = courier(ALONE, always("failed")).say(alert("BUY", "20251002-1-BUY")).run(3)
     desk.position_open = False
     desk.run(30)
     assert desk.moments() == [0.0]
@@ -245,7 +144,7 @@ def test_the_phone_forgets_a_buy_when_it_is_void() -> None:
 
 
 def test_a_refused_sell_is_never_asked_again_and_goes_to_the_other_channel_at_once() -> None:
-    desk = Desk(WITH_FALLBACK, lambda deliver, now: "refused" if deliver.channel == "pushover" else "delivered")
+    desk = courier(WITH_FALLBACK, lambda deliver, now: "refused" if deliver.channel == "pushover" else "delivered")
     desk.say(alert()).run(3600)
     assert desk.moments() == [0.0]
     assert desk.moments("fallback") == [1.0]
@@ -254,7 +153,7 @@ def test_a_refused_sell_is_never_asked_again_and_goes_to_the_other_channel_at_on
 
 
 def test_a_refused_sell_without_another_channel_waits_until_the_keys_are_proven_anew() -> None:
-    desk = Desk(ALONE, in_turn("refused", "delivered")).say(alert()).run(3600)
+    desk = courier(ALONE, in_turn("refused", "delivered")).say(alert()).run(3600)
     assert desk.moments() == [0.0]
     assert outbox.is_open(desk.rows["20251002-1-SELL"], desk.now, ALONE)
     for ok in (True, None):
@@ -271,19 +170,19 @@ def test_a_refused_sell_without_another_channel_waits_until_the_keys_are_proven_
 
 @pytest.mark.parametrize("kind", ["BUY", "BLIND", "CRITICAL"])
 def test_what_is_urgent_goes_to_the_other_channel_when_refused(kind: AlertKind) -> None:
-    desk = Desk(WITH_FALLBACK, lambda deliver, now: "refused" if deliver.channel == "pushover" else "delivered")
+    desk = courier(WITH_FALLBACK, lambda deliver, now: "refused" if deliver.channel == "pushover" else "delivered")
     desk.say(alert(kind, f"x-{kind}")).run(60)
     assert desk.moments("fallback") == [1.0]
 
 
 def test_a_refused_message_of_the_worker_is_dropped() -> None:
-    desk = Desk(WITH_FALLBACK, always("refused")).say(alert("OPS", "x-STARTED")).run(60)
+    desk = courier(WITH_FALLBACK, always("refused")).say(alert("OPS", "x-STARTED")).run(60)
     assert len(desk.sent) == 1
     assert desk.dropped == [(1.0, "x-STARTED")]
 
 
 def test_a_refusal_doubts_the_phone_and_if_it_cannot_be_proven_for_a_while_the_sell_is_sent_when_it_is() -> None:
-    desk = Desk(ALONE, in_turn("refused", "delivered")).say(alert()).run(10)
+    desk = courier(ALONE, in_turn("refused", "delivered")).say(alert()).run(10)
     assert "refused" in (outbox.doubt(desk.line, desk.now, ALONE) or "")
     desk.line = outbox.line_checked(desk.line, PhoneChecked(at=desk.now, ok=None, reason="HTTP 403: no JSON"))
     desk.run(10)
@@ -302,24 +201,24 @@ def test_the_phone_is_checked_often_while_in_doubt_and_seldom_when_it_refuses() 
 
 
 def test_a_buy_refused_everywhere_dies_unheard() -> None:
-    desk = Desk(ALONE, always("refused")).say(alert("BUY", "20251002-1-BUY")).run(60)
+    desk = courier(ALONE, always("refused")).say(alert("BUY", "20251002-1-BUY")).run(60)
     assert desk.dropped == [(1.0, "20251002-1-BUY")]
     assert desk.rows["20251002-1-BUY"].maybe_seen is False
 
 
 def test_the_other_channel_is_tried_until_a_sell_is_delivered() -> None:
     answers = {"pushover": in_turn("refused"), "fallback": in_turn("failed", "unknown", "delivered")}
-    desk = Desk(WITH_FALLBACK, lambda deliver, now: answers[deliver.channel](deliver, now)).say(alert()).run(300)
+    desk = courier(WITH_FALLBACK, lambda deliver, now: answers[deliver.channel](deliver, now)).say(alert()).run(300)
     assert len(desk.moments("fallback")) == 3
     assert [("REPEAT" in text) for text in desk.texts()] == [False, False, False, True]
 
 
 def test_three_refusals_in_five_minutes_close_the_line_until_it_is_proven_again() -> None:
-    desk = Desk(ALONE, always("refused")).say(*(alert("CRITICAL", f"x-{number}") for number in range(3))).run(10)
+    desk = courier(ALONE, always("refused")).say(*(alert("CRITICAL", f"x-{number}") for number in range(3))).run(10)
     assert len(desk.sent) == 3
     assert outbox.closed(desk.line, desk.now) == "3 requests refused within 5 minutes"
     assert outbox.doubt(desk.line, desk.now, ALONE) is not None
-    desk.answer = always("delivered")
+    desk.deliver = scripted(always("delivered"))
     desk.say(alert("CRITICAL", "x-later"), alert("OPS", "x-ops")).run(900)
     assert len(desk.sent) == 3
     desk.line = outbox.line_checked(desk.line, PhoneChecked(at=desk.now, ok=True, reason="valid"))
@@ -343,7 +242,7 @@ def test_a_used_up_quota_is_not_asked_again_before_its_reset() -> None:
     )
     assert outbox.closed(line, AT + 499) == "the month's messages are used up"
     assert outbox.closed(line, AT + 500) is None
-    desk = Desk(WITH_FALLBACK, always("delivered"), line=line).say(alert()).run(30)
+    desk = courier(WITH_FALLBACK, always("delivered"), line=line).say(alert()).run(30)
     assert (desk.moments(), desk.moments("fallback")) == ([], [0.0])
 
 
@@ -376,7 +275,7 @@ def test_a_check_that_could_not_be_made_takes_nothing_back() -> None:
 
 
 def test_an_unseen_sell_is_said_once_more_and_then_elsewhere_with_the_warning() -> None:
-    desk = Desk(WITH_FALLBACK, always("delivered")).say(alert()).run(3600)
+    desk = courier(WITH_FALLBACK, always("delivered")).say(alert()).run(3600)
     assert desk.moments() == [0.0, 601.5]
     assert desk.moments("fallback") == [1202.5]
     for text in desk.texts()[1:]:
@@ -387,7 +286,7 @@ def test_an_unseen_sell_is_said_once_more_and_then_elsewhere_with_the_warning() 
 
 
 def test_receipts_are_polled_no_faster_than_every_five_seconds_and_not_after_they_were_seen() -> None:
-    desk = Desk(WITH_FALLBACK, always("delivered")).say(alert()).run(60)
+    desk = courier(WITH_FALLBACK, always("delivered")).say(alert()).run(60)
     pauses = [later - earlier for earlier, later in pairwise(desk.polls)]
     assert len(desk.polls) >= 10
     assert min(pauses) >= outbox.RECEIPT_POLL_S
@@ -406,13 +305,13 @@ def test_receipts_are_polled_no_faster_than_every_five_seconds_and_not_after_the
 
 def test_a_lost_receipt_counts_as_unseen() -> None:
     row = replace(Outgoing(alert()), outcome="delivered", attempts=1, settled_at=AT, maybe_seen=True)
-    desk = Desk(ALONE, always("delivered"), rows={row.alert.id: row}).run(700)
+    desk = courier(ALONE, always("delivered"), rows={row.alert.id: row}).run(700)
     assert desk.polls[0] > 600
     assert desk.moments() == [600.5]
 
 
 def test_without_another_channel_an_unseen_sell_rings_twice_and_rests() -> None:
-    desk = Desk(ALONE, always("delivered")).say(alert()).run(7200)
+    desk = courier(ALONE, always("delivered")).say(alert()).run(7200)
     assert len(desk.sent) == 2
     assert not outbox.is_open(desk.rows["20251002-1-SELL"], desk.now, ALONE)
 
@@ -426,7 +325,7 @@ def flaps(count: int) -> Iterable[Alert]:
 
 @pytest.mark.fault("P17", "A49")
 def test_two_hundred_flaps_make_three_messages_an_hour_and_hide_no_sell() -> None:
-    desk = Desk(ALONE, always("delivered"))
+    desk = courier(ALONE, always("delivered"))
     for number, one in enumerate(flaps(200)):
         desk.say(one)
         if number == 150:
@@ -446,12 +345,12 @@ def test_two_hundred_flaps_make_three_messages_an_hour_and_hide_no_sell() -> Non
 
 
 def test_three_messages_go_out_as_they_are() -> None:
-    desk = Desk(ALONE, always("delivered")).say(*flaps(3)).run(10)
+    desk = courier(ALONE, always("delivered")).say(*flaps(3)).run(10)
     assert [deliver.alert_id for _, deliver in desk.sent] == [f"20251002-{number}-STALL" for number in range(3)]
 
 
 def test_a_message_of_the_worker_that_certainly_failed_does_not_use_up_the_hour() -> None:
-    desk = Desk(ALONE, in_turn("failed", "failed", "failed", "failed", "delivered")).say(*flaps(1)).run(600)
+    desk = courier(ALONE, in_turn("failed", "failed", "failed", "failed", "delivered")).say(*flaps(1)).run(600)
     assert len(desk.sent) == 5
     assert desk.rows["20251002-0-STALL"].outcome == "delivered"
     assert len(desk.line.ops_at) == 1
@@ -460,7 +359,7 @@ def test_a_message_of_the_worker_that_certainly_failed_does_not_use_up_the_hour(
 @pytest.mark.fault("P19", "A44")
 def test_two_alerts_with_the_same_words_in_the_same_second_are_both_sent() -> None:
     twins = [replace(alert("CRITICAL", name), text="the same", title="the same") for name in ("x-1", "x-2")]
-    desk = Desk(ALONE, always("delivered")).say(*twins).run(10)
+    desk = courier(ALONE, always("delivered")).say(*twins).run(10)
     assert [deliver.alert_id for _, deliver in desk.sent] == ["x-1", "x-2"]
 
 
@@ -485,7 +384,7 @@ def test_nothing_that_may_have_arrived_is_repeated_without_saying_so(
         outcomes.append((deliver.channel, script(deliver, now)))
         return outcomes[-1][1]
 
-    desk = Desk(config, answer, takes=takes).say(alert(kind, "x-1")).run(1500)
+    desk = courier(config, answer, takes=takes).say(alert(kind, "x-1")).run(1500)
     arrived = False
     for (_, deliver), (_, outcome) in zip(desk.sent, outcomes, strict=True):
         assert deliver.text.startswith("REPEAT of #x-1") is arrived
