@@ -505,7 +505,7 @@ def _telling_parts(url: str) -> Iterator[str]:
         told += f":{split.username or ''}:{split.password or ''}"
     else:
         told += f":{split.netloc}"
-    yield from (part for part in re.split(r"[/:@?&=#,;]+", told) if len(part) >= 8)
+    yield from (part for part in re.split(r"[/:@?&=#,;]+", told) if len(part) >= 8 and not is_loopback(part))
 
 
 def _misspelt(given: Mapping[str, str]) -> Iterator[str]:

@@ -290,6 +290,9 @@ def setup(config: Config, clock: Clock, *, console: int | None = 1) -> Log:
     What would go to stderr by itself (uncaught exceptions of any thread, warnings) goes the same way. A log file that cannot
     be opened is said on the console and done without.
     """
+    plug_closed_descriptors()
+    if console == 1 and sys.__stdout__ is None:
+        console = None  # it was closed at the start: what has the number 1 now is somebody else's file or socket
     redact = Redactor(config.secrets())
     recent: deque[str] = deque(maxlen=RECENT_LINES)
     sinks = [] if console is None else [Sink("log-console", console_writer(console))]
@@ -332,6 +335,18 @@ def setup(config: Config, clock: Clock, *, console: int | None = 1) -> Log:
     if trouble:
         of("logger").error(trouble)
     return Log(sinks, recent, redact)
+
+
+def plug_closed_descriptors() -> None:
+    """Nothing that is opened later may get the number of a standard stream, and with it what is written there."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
 
 
 def take_over_hooks() -> None:

@@ -298,6 +298,12 @@ def test_no_repr_shows_a_secret() -> None:
     assert len(settings.fallback_alert_urls) == 2
 
 
+def test_the_name_of_this_machine_is_no_secret() -> None:
+    settings = Config.from_env(KEYS | {"FALLBACK_ALERT_URLS": "json://127.0.0.1:8099/canary-hook"})
+    assert "127.0.0.1" not in settings.secrets()
+    assert "canary-hook" in settings.secrets()
+
+
 def test_a_url_that_is_refused_does_not_tell_what_it_carries() -> None:
     (line,) = faults_of(POLYGON_REST_URL="https://me:hunter2@api.massive.com/?apiKey=hunter3")
     assert "hunter" not in line

@@ -361,7 +361,8 @@ def test_a_console_that_nobody_reads_keeps_nobody_waiting(start: Start, tmp_path
 def test_a_process_whose_console_is_closed_lives_and_ends_in_order(tmp_path: Path, way: str) -> None:
     program = (
         "import logger, time\nfrom config import load\nfrom utils import SystemClock\n"
-        "log = logger.setup(load(), SystemClock())\n"
+        "settings = load()\nfirst = open('opened-first.txt', 'w')\n"
+        "log = logger.setup(settings, SystemClock())\n"
         "for n in range(50):\n    logger.of('desk').info(f'line {n}')\n    time.sleep(0.001)\n"
         "log.close()\nraise SystemExit(7)\n"
     )
@@ -377,4 +378,5 @@ def test_a_process_whose_console_is_closed_lives_and_ends_in_order(tmp_path: Pat
     assert worker.stderr is not None
     errors = worker.stderr.read()
     assert (worker.wait(30), errors) == (7, "")
-    assert "line 49" in (tmp_path / "iwm_momentum.log").read_text()
+    assert (tmp_path / "iwm_momentum.log").read_text().count("line 49") == 1
+    assert (tmp_path / "opened-first.txt").read_text() == ""
