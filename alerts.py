@@ -420,7 +420,8 @@ def no_profile(config: Config, reason: str, *, at: float) -> Alert:
 
 def phone_trouble(config: Config, reason: str, *, at: float) -> Alert:
     """For the fallback channel and the log: the phone cannot be relied on."""
-    return _ops("PHONE", f"📵 {config.symbol} phone is not proven", reason, "No BUY until it is.", at=at, priority=1)
+    alert_id, title = f"{new_york(at):%Y%m%d-%H%M%S}-PHONE", f"📵 {config.symbol} phone in doubt"
+    return _alert(alert_id, "CRITICAL", title, [reason, "No BUY until it is proven."], at=at, priority=1, expires_at=at + 3600.0)
 
 
 def summary(

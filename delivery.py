@@ -196,8 +196,13 @@ def phone_checked(turn: Turn, event: PhoneChecked) -> None:
 
 def judge_line(turn: Turn) -> None:
     doubt = outbox.doubt(turn.state.line, turn.at, turn.config)
-    if doubt != turn.state.way_out.phone:
-        turn.set(way_out=replace(turn.state.way_out, phone=doubt))
+    before = turn.state.way_out.phone
+    if doubt == before:
+        return
+    turn.set(way_out=replace(turn.state.way_out, phone=doubt))
+    turn.log_change("line", f"phone in doubt: {doubt}" if doubt else "")
+    if doubt is not None and before is None and turn.config.fallback_alert_urls:
+        say(turn, alerts.phone_trouble(turn.config, doubt, at=turn.at))
 
 
 # --- by the clock ------------------------------------------------------------------------------------------------------

@@ -195,8 +195,8 @@ class Desk:
 
     def _take_bar(self, turn: Turn, event: BarClosed) -> None:
         self.market.take_bar(event)
-        if turn.state.stalled_since is not None:
-            self._stall_ends(turn, event.bar.symbol)
+        if turn.state.stalled_since is not None or turn.state.feed_refused:
+            self._data_again(turn, event.bar.symbol)
 
     def _take_history(self, turn: Turn, event: BarsFetched) -> None:
         self.market.take_history(event)
@@ -297,7 +297,7 @@ class Desk:
             event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at)
         )
         turn.set(chain=Chain(turn.at, event.asked_at, event.rows, selection))
-        names = ", ".join(row.contract for row in selection.tracked) or f"none: {selection.why()}"
+        names = ", ".join(row.contract for row in selection.tracked) or f"none, {selection.emptied_by}"
         turn.log_change("chain", f"tracked contracts: {names}")
 
     def _miss_chain(self, turn: Turn, event: ChainFailed) -> None:
@@ -310,6 +310,11 @@ class Desk:
         phase = turn.state.phase
         if isinstance(phase, Seeking) and event.ticket == phase.ticket:
             self._enter(turn, phase, {row.contract: row for row in event.rows}, event.reason)
+        if isinstance(phase, Holding) and turn.state.stopping is not None:
+            for row in event.rows:
+                if row.quote is not None:
+                    last = QuoteSeen(at=turn.at, contract=row.contract, quote=row.quote, source="rest", underlying=row.underlying)
+                    self._take_quote(turn, last)
 
     def _enter(self, turn: Turn, seeking: Seeking, fresh: dict[str, Any], reason: str | None) -> None:
         """The refreshed quotes are here, or will not come: check again, choose, and open or say why not."""
@@ -390,11 +395,13 @@ class Desk:
         if not state.feed_refused:
             delivery.say(turn, alerts.data_stall(turn.config, silent, at=turn.at))
 
-    def _stall_ends(self, turn: Turn, symbol: str) -> None:
+    def _data_again(self, turn: Turn, symbol: str) -> None:
         since = turn.state.stalled_since
-        if since is None or symbol not in self.market.basket:
+        if symbol not in self.market.basket:
             return
         turn.set(stalled_since=None, feed_refused="")
+        if since is None:
+            return
         turn.log("info", "data feed restored", stalled_s=round(turn.at - since, 1))
         delivery.say(turn, alerts.data_restored(turn.config, turn.at - since, at=turn.at))
         self._ask_history(turn)
@@ -405,15 +412,24 @@ class Desk:
         delivery.commit_failed(turn, event, holding.void)
 
     def _clock_checked(self, turn: Turn, event: ClockChecked) -> None:
+        """The market's own time decides; where it cannot be had, the bars do."""
         if event.skew_s is None:
-            turn.log_change("clock", "no second source of the time; bars will have to do")
+            turn.log_change("clock", "the market's time cannot be asked: the bars decide whether the clock is right")
+            turn.set(clock_by_bars=True)
             return
         off = abs(event.skew_s) > MAX_SKEW_S
         fault = f"the host's clock is {event.skew_s:+.1f}s off {event.source}" if off else None
-        turn.set(way_out=replace(turn.state.way_out, clock=fault))
+        turn.set(way_out=replace(turn.state.way_out, clock=fault), clock_by_bars=event.by_itself)
         turn.log_change("clock", fault or "the clock is right", source=event.source)
         if off and self._every("clock", turn.at, 3600.0):
             delivery.say(turn, alerts.clock_off(turn.config, event.skew_s, event.source or "", at=turn.at))
+
+    def _trust_clock_by_bars(self, turn: Turn) -> None:
+        """Bars that arrive as old as bars are when they arrive say that the clock is right."""
+        state = turn.state
+        if state.way_out.clock is not None and state.clock_by_bars and self.market.is_in_time(turn.at):
+            turn.set(way_out=replace(state.way_out, clock=None))
+            turn.log_change("clock", "the clock is right, by the bars")
 
     def _thread_failed(self, turn: Turn, event: ThreadFailed) -> None:
         turn.log("error", f"thread {event.thread} replaced: {event.reason}")
@@ -446,6 +462,7 @@ class Desk:
         holding.tick(turn, self.market)
         self._watch_seeking(turn)
         self._want_profile(turn)
+        self._trust_clock_by_bars(turn)
         if turn.at >= self._next.get("backfill", float("inf")):
             self._next.pop("backfill", None)
             self._ask_history(turn)

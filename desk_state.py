@@ -106,6 +106,7 @@ class State(Struct, frozen=True):
     outbox: dict[str, Outgoing] = {}
     line: Line = Line()
     way_out: WayOut = WayOut(phone="the phone has not been proven yet", clock="the clock has not been proven yet")
+    clock_by_bars: bool = False
     stalled_since: float | None = None
     blind_since: float | None = None
     feed_refused: str = ""

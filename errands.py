@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+import logger
 from events import (
     Backfill,
     BackfillFailed,
@@ -27,6 +28,8 @@ from transport import Refused, TryAgain
 if TYPE_CHECKING:
     from config import Config
     from utils import Clock, SessionCalendar
+
+log = logger.of("errands")
 
 CLOCK_CHECK_S = 300.0
 CLOCK_RETRY_S = 30.0
@@ -84,7 +87,10 @@ class Errands(Boxed):
                 self.emit(ProfileFailed(at=self.clock.now(), date=day.isoformat(), reason=str(fault)))
                 return
             profile = Profile(minutes, tuple(session.isoformat() for session in found))
-            keep(cache, profile)
+            try:
+                keep(cache, profile)
+            except OSError as fault:
+                log.warning("the volume profile could not be kept for the day", reason=fault.strerror)
         self.emit(
             ProfileArrived(at=self.clock.now(), date=day.isoformat(), minutes=profile.minutes, sessions=profile.sessions)
         )
@@ -118,7 +124,7 @@ class Errands(Boxed):
             answered_at = self.clock.now()
         except (TryAgain, Refused):
             skew = self.skew_s if jumped else None
-            self.emit(ClockChecked(at=self.clock.now(), skew_s=skew, source="its own start" if jumped else None))
+            self.emit(ClockChecked(at=self.clock.now(), skew_s=skew, source="its own start", by_itself=True))
             return CLOCK_RETRY_S
         skew = (asked_at + answered_at) / 2 - market
         if jumped and abs(skew + self.skew_s) <= JUMP_S < abs(skew):

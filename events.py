@@ -328,10 +328,14 @@ class PhoneChecked(Event, frozen=True, kw_only=True):
 
 
 class ClockChecked(Event, frozen=True, kw_only=True):
-    """The host's clock against another source: how far ahead it is, in seconds. `source` None: nobody could be asked."""
+    """The host's clock against another source: how far ahead it is, in seconds. `skew_s` None: nobody could be asked.
+
+    `by_itself`: only the clock's own jump is known, and nobody could be asked which of its two times is right.
+    """
 
     skew_s: float | None
     source: str | None
+    by_itself: bool = False
 
 
 class SettlementArrived(Event, frozen=True, kw_only=True):

@@ -111,7 +111,7 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
     if replace(position, last_quote_at=before.last_quote_at) != before:
         turn.write(PositionMarked(position))
     if position.peak > before.peak:
-        turn.log("info", f"peak {dollars(position.peak)}", id=position.id, entry=dollars(position.entry))
+        turn.log("debug", f"peak {dollars(position.peak)}", id=position.id, entry=dollars(position.entry))
     judge(turn, market, event.quote)
 
 

@@ -24,7 +24,7 @@ import logger
 import outbox
 from config import Config, ConfigError, load
 from data_folder import DataFolder, DiskTrouble, FolderBusy
-from desk import Desk
+from desk import CRASHES_MAX, Desk, crashes_of
 from desk_state import Holding
 from errands import Errands
 from events import (
@@ -62,6 +62,7 @@ TICK_S = 0.5
 ERRORS_MAX = 3
 ERRORS_WITHIN_S = 60.0
 REPLACEMENTS_MAX = 5
+CRASH_PAUSE_MAX_S = 60.0
 REPLACEMENTS_WITHIN_S = 300.0
 
 OK, BAD_LEDGER, BROKEN, BAD_FOLDER, BUSY, BAD_SETTINGS = 0, 65, 70, 73, 75, 78
@@ -89,13 +90,14 @@ class Worker:
     # --- a life --------------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._raise_flag)
         remembered = self._open_ledger()
         if remembered is None:
             return BAD_LEDGER
         self.desk = Desk(self.config, self.calendar, remembered)
+        self._wait_after_crashes(remembered)
         self._make_edges()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._raise_flag)
         threading.Thread(target=self._watch_main, name="watchdog", daemon=True).start()
         mode = "simulated" if self.config.simulated else "live"
         self.inbox.put(WorkerStarted(at=self.clock.now(), version=VERSION, mode=mode))
@@ -116,6 +118,16 @@ class Worker:
         self.log.error(f"the ledger cannot be used: {fault}")
         say_at_once(self.config, self.clock, alerts.ledger_damaged(self.config, str(fault), at=self.clock.now()))
         return None
+
+    def _wait_after_crashes(self, remembered: Remembered) -> None:
+        """A worker that ends uncleanly again and again begins ever later; never while it holds a position."""
+        crashes = crashes_of(remembered.facts)
+        if crashes >= CRASHES_MAX and remembered.position is None:
+            pause = min(CRASH_PAUSE_MAX_S, 2.0 ** (crashes - CRASHES_MAX + 1))
+            self.log.warning(f"{crashes} unclean ends in a row: the start waits", seconds=pause)
+            until = time.monotonic() + pause
+            while self.asked_to_stop is None and time.monotonic() < until:
+                time.sleep(0.1)
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = signal.Signals(number).name

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FRESH_CLOSE_S = 10.0
 DELAYED_S = 60.0
+TOO_YOUNG_S = 2.0
 DELAYED_BARS = 10
 
 
@@ -133,6 +134,10 @@ class Market:
 
     def own_silence(self, at: float, since: float) -> float:
         return at - max(since, self.heard.get(self.symbol, since))
+
+    def is_in_time(self, at: float) -> bool:
+        """Whether the newest bar came as old as bars are, and lately."""
+        return self.fresh_close(at) is not None and -TOO_YOUNG_S <= self.delay_s <= FRESH_CLOSE_S
 
     @property
     def is_delayed(self) -> bool:
