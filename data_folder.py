@@ -33,7 +33,7 @@ class FolderBusy(Exception):
     """Another worker holds the folder; the message says which."""
 
 
-class DiskTrouble(Exception):
+class DiskTrouble(OSError):
     """Nothing was written, and nothing is lost. Unless `must_stop`, trying again later is safe."""
 
     must_stop: ClassVar[bool] = False
@@ -135,12 +135,18 @@ def trouble(error: BaseException, what: str) -> DiskTrouble:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """A new private file, on the disk when this returns. FileExistsError, or any OSError of the disk."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """A private file (0600), whole under its name and on the disk when this returns. Any OSError of the disk."""
+    part = path.with_name(f"{path.name}.part")
+    descriptor = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
     sync_folder(path.parent)
 
 

@@ -186,7 +186,6 @@ class Ledger:
         """Bring an older ledger to the newest schema: a copy of the old one is kept; a kill leaves the old or the new."""
         version = ledger_schema.schema_version(self._connection)
         kept = self.folder / f"ledger.schema-{version}.sqlite3"
-        kept.unlink(missing_ok=True)
         write_durably(kept, self.path.read_bytes())
         ledger_schema.upgrade(self._connection)
 
@@ -201,8 +200,10 @@ def _told(folder: Path, now: float) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _meaning(error, folder, now) from error
+    except DiskTrouble:
+        raise
     except OSError as error:
-        raise trouble(error, "The ledger cannot be written") from error
+        raise trouble(error, "The ledger cannot be used") from error
     except (UnicodeError, OverflowError) as error:
         raise Refused(f"cannot be stored: {error}") from None
 
@@ -231,9 +232,9 @@ def _meaning(error: sqlite3.Error, folder: Path, now: float) -> LedgerError | Di
 def examine(path: Path) -> list[str]:
     """What is wrong with a ledger or a snapshot that nobody is using, judged on a copy of it: the file is not touched.
 
-    LedgerTooNew if a newer program wrote it; an OSError or sqlite3.Error if there was no room to look at it.
+    LedgerTooNew if a newer program wrote it; DiskTrouble if there was no room to look at it.
     """
-    with _scratch() as copy:
+    with _told(path.parent, 0.0), _scratch() as copy:
         _copy_parts(path, copy)
         return ledger_audit.problems_in(_judge(copy, path.name, None)[0])
 
@@ -312,24 +313,25 @@ def is_good(snapshot: Path) -> bool:
 
 
 def keep_copy(folder: Path, now: float) -> Path | None:
-    """A byte-exact copy of the ledger as it lies there, its rollback journal too; the earlier one if nothing changed since.
-
-    None if there is nothing to copy or no room for it.
-    """
-    path = folder / FILE
-    parts = [part for part in _parts(path) if part.exists() and (part == path or part.stat().st_size)]
-    kept = None
+    """A byte-exact copy of the ledger as it lies there; None if there is nothing to copy or no room for it."""
     try:
-        for part in parts:
-            suffix = part.name.removeprefix(FILE)
-            content = part.read_bytes()
-            same = (old for old in folder.glob(f"ledger.damaged-*.sqlite3{suffix}") if old.read_bytes() == content)
-            target = next(same, None) or _unused(folder / f"ledger.damaged-{_stamp(now)}.sqlite3{suffix}")
-            if not target.exists():
-                write_durably(target, content)
-            kept = kept or target
+        return _copied_aside(folder, now)
     except OSError:
-        return kept
+        return None
+
+
+def _copied_aside(folder: Path, now: float) -> Path | None:
+    """The ledger and its rollback journal, copied durably; the earlier copy if nothing changed. OSError if it cannot."""
+    kept, path = None, folder / FILE
+    for part in _parts(path):
+        if not part.exists() or (part != path and not part.stat().st_size):
+            continue
+        suffix, content = part.name.removeprefix(FILE), part.read_bytes()
+        same = (old for old in folder.glob(f"ledger.damaged-*.sqlite3{suffix}") if old.read_bytes() == content)
+        target = next(same, None) or _unused(folder / f"ledger.damaged-{_stamp(now)}.sqlite3{suffix}")
+        if not target.exists():
+            write_durably(target, content)
+        kept = kept or target
     return kept
 
 
@@ -348,11 +350,8 @@ def restore(data_dir: Path, now: float) -> tuple[Path, Path | None]:
         snapshot = next(filter(is_good, snapshots(folder)), None)
         if snapshot is None:
             raise LedgerError("There is no good snapshot to restore: the ledger was left as it is")
-        kept = keep_copy(folder, now)
-        if kept is None and any(part.exists() for part in _parts(path)):
-            raise DiskTrouble("The damaged ledger could not be copied, so it was not replaced: make room and try again")
+        kept = _copied_aside(folder, now)
         fresh = folder / f"{FILE}.new"
-        fresh.unlink(missing_ok=True)
         write_durably(fresh, snapshot.read_bytes())
         with closing(_connect(fresh)) as connection:
             ledger_book.mark_restored(connection, now, snapshot.name, kept.name if kept else None)
@@ -414,7 +413,6 @@ def _missing_lines(folder: Path, path: Path) -> list[str]:
 
 def _copy_live(connection: sqlite3.Connection, target: Path) -> None:
     fresh = target.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
     write_durably(fresh, b"")
     with closing(sqlite3.connect(fresh)) as copy:
         connection.backup(copy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -22,7 +23,7 @@ from events import (
     Noted,
     Remembered,
 )
-from ledger import DataFolder, Ledger, LedgerDamaged, LedgerError, restore, snapshots
+from ledger import DataFolder, DiskTrouble, Ledger, LedgerDamaged, LedgerError, restore, snapshots
 from tests.kit.books import OPENED_AT, a_position, closing, commits, opening
 from tests.kit.crash import Disk
 
@@ -393,6 +394,21 @@ def test_a_sound_ledger_is_not_restored_and_one_without_a_good_snapshot_is_left_
     (tmp_path / "ledger.sqlite3").write_bytes(b"damaged")
     with pytest.raises(LedgerError, match="no good snapshot"):
         restore(tmp_path, OPENED_AT)
+    assert (tmp_path / "ledger.sqlite3").read_bytes() == b"damaged"
+
+
+def test_what_cannot_be_copied_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    filled(tmp_path)
+    (tmp_path / "ledger.sqlite3").write_bytes(b"damaged")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ledger_module, "write_durably", full)
+    with pytest.raises(DiskTrouble, match="the disk is full"):
+        restore(tmp_path, OPENED_AT)
+    with pytest.raises(LedgerDamaged, match="no copy was made"):
+        Ledger.open(tmp_path, OPENED_AT)
     assert (tmp_path / "ledger.sqlite3").read_bytes() == b"damaged"
 
 
