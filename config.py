@@ -452,7 +452,7 @@ def _contradictions(values: Mapping[str, Any], bad: set[str]) -> Iterator[str]:
 
 def _swapped(token: SecretStr, user: SecretStr) -> bool:
     first, second = token.get_secret_value(), user.get_secret_value()
-    return first == second or (first[0] in "ug" and second[0] == "a")
+    return first[0] in "ug" and second[0] == "a"
 
 
 def _stays_here(url: str | SecretStr | tuple[SecretStr, ...] | None) -> bool:
@@ -530,6 +530,8 @@ def _cautions(given: Mapping[str, str], config: Config) -> Iterator[str]:
         yield f"DATA_DIR {config.data_dir} is lost at each deploy on Render: put it on the disk, such as /var/data"
     elif given.get("RENDER") and config.data_dir.parts[1:2] in (("tmp",), ("opt",), ("home",)):
         yield f"DATA_DIR {config.data_dir} is not on a disk that Render keeps: use its mount path, such as /var/data"
+    if config.pushover_token == config.pushover_user_key:
+        yield "PUSHOVER_TOKEN and PUSHOVER_USER_KEY are the same: one of them is in the other's place"
     if config.sell_priority < 2:
         yield "SELL_PRIORITY below 2: a SELL rings once, and whether it was seen is not known"
 

@@ -1,7 +1,8 @@
 """A chain -> the tracked contracts -> the one contract, or which filter emptied the list. Pure.
 
 Filters are applied one after the other to all rows, in the order of the rules; the first that leaves nothing is the answer to
-"why none". Rows without greeks, and rows whose greeks are of another price of the underlying, get delta and IV from their own mid
+"why none". What a row does not say lets it through no filter. A row keeps the greeks of the feed; where it has none, and where
+the underlying it goes by is more than 0.5 % from the live price, it gets delta and IV from its own mid at the live price
 (Black-Scholes with r = 0 and no dividend, which within one day move a delta by less than a tick; time to the session's close).
 """
 
@@ -29,7 +30,7 @@ SAME_UNDERLYING = 0.005
 NEAREST = 3
 EQUAL = 1e-7
 FUTURE_S = 5.0
-IV_LOW, IV_HIGH, IV_STEPS = 1e-3, 10.0, 50
+IV_LOW, IV_HIGH, IV_STEPS = 1e-3, 10.0, 32
 SKEW_DELTA = 0.25
 
 Floats = NDArray[np.float64]
@@ -107,44 +108,57 @@ def two_sided(row: ChainRow) -> bool:
     return quote is not None and bool(quote.bid) and bool(quote.ask) and 0 < (quote.bid or 0) < (quote.ask or 0)
 
 
+def band(config: Settings) -> tuple[float, float]:
+    """The delta band, widened on both sides by DELTA_WIDEN."""
+    return float(config.delta_min - config.delta_widen), float(config.delta_max + config.delta_widen)
+
+
 def filters(config: Settings, now: float, session: Session) -> list[tuple[str, Callable[[ChainRow], bool]]]:
-    """The filters in the order of the rules, each with the words that name it."""
-    date, midnight = session.date.isoformat(), session.at(time(0))
+    """The filters in the order of the rules, each with the words that name it. Those on quotes need a two-sided one before them."""
+    today, midnight = session.date.isoformat(), session.at(time(0))
     prefix = f"O:{config.symbol}{session.date:%y%m%d}C"
-    low = float(config.delta_min - config.delta_widen) - EQUAL
-    high = float(config.delta_max + config.delta_widen) + EQUAL
-    size, volume, interest, age = (
-        config.min_nbbo_size,
-        config.min_volume,
-        config.min_open_interest,
-        config.quote_max_age_seconds,
-    )
+    low, high = band(config)
+    size, volume, interest = config.min_nbbo_size, config.min_volume, config.min_open_interest
+    age = config.quote_max_age_seconds
     widest, per = (config.max_spread_percent / 100).as_integer_ratio()
 
     def narrow(row: ChainRow) -> bool:
-        part, of = spread_part(row.quote)  # type: ignore[arg-type]  # two_sided came first
+        assert row.quote is not None
+        part, of = spread_part(row.quote)
         return part * per <= widest * of
 
+    def standard(row: ChainRow) -> bool:
+        return row.shares == SHARES and row.contract == f"{prefix}{row.strike:08d}"
+
+    def within(row: ChainRow) -> bool:
+        return row.delta is not None and low - EQUAL < row.delta < high + EQUAL
+
     return [
-        ("expires today", lambda row: row.right == "call" and row.expiration == date),
-        (f"{SHARES} shares a contract", lambda row: row.shares == SHARES and row.contract.startswith(prefix)),
-        (
-            f"delta in [{low + EQUAL:.2f}, {high - EQUAL:.2f}]",
-            lambda row: row.delta is not None and low <= row.delta <= high,
-        ),
+        ("call that expires today", lambda row: row.right == "call" and row.expiration == today and now < session.close_at),
+        (f"{SHARES} shares a contract", standard),
+        (f"delta in [{low:.2f}, {high:.2f}]", within),
         ("0 < bid < ask", two_sided),
         (f"sizes of at least {size}", lambda row: min(row.quote.bid_size, row.quote.ask_size) >= size),
         (f"spread within {config.max_spread_percent:f}%", narrow),
-        (f"day volume of at least {volume}", lambda row: (volume_today(row, midnight) or 0) >= volume),
-        (f"open interest of at least {interest}", lambda row: (row.open_interest or 0) >= interest),
+        (f"day volume of at least {volume}", lambda row: at_least(volume_today(row, midnight), volume)),
+        (f"open interest of at least {interest}", lambda row: at_least(row.open_interest, interest)),
         (f"quote at most {age} s old", lambda row: young(row.quote, now, age)),
         ("quote in real time", lambda row: not row.quote.delayed),
     ]
 
 
+def refused_by(row: ChainRow, now: float, config: Settings, session: Session) -> str | None:
+    """The first filter that a row does not pass, as it is (no greeks are made up for it); None: it is eligible."""
+    return next((words for words, passes in filters(config, now, session) if not passes(row)), None)
+
+
+def at_least(count: int | None, least: int) -> bool:
+    return count is not None and count >= least
+
+
 def volume_today(row: ChainRow, midnight: float) -> int | None:
-    """The day's volume; a day bar that says it is of an earlier day is none."""
-    return None if row.volume_at is not None and row.volume_at < midnight else row.volume
+    """The day's volume; a day bar that does not say it is of this day is none."""
+    return row.volume if row.volume_at is not None and row.volume_at >= midnight else None
 
 
 def young(quote: Quote, now: float, max_age_s: float) -> bool:
@@ -182,15 +196,15 @@ def distance(row: ChainRow, config: Settings) -> float:
     """|delta - band middle| / half band + spread / MAX_SPREAD_PERCENT."""
     assert row.delta is not None
     assert row.quote is not None
-    middle = float(config.delta_min + config.delta_max) / 2
-    half = float(config.delta_max - config.delta_min) / 2
+    low, high = band(config)
+    middle, half = (low + high) / 2, (high - low) / 2
     part, of = spread_part(row.quote)
     return abs(row.delta - middle) / half + 100 * part / of / float(config.max_spread_percent)
 
 
 def nearest(rows: Iterable[ChainRow], config: Settings) -> tuple[ChainRow, ...]:
     """The rows nearest the middle of the delta band."""
-    middle = float(config.delta_min + config.delta_max) / 2
+    middle = sum(band(config)) / 2
     known = [row for row in rows if row.delta is not None]
     return tuple(sorted(known, key=lambda row: (abs((row.delta or 0.0) - middle), row.contract))[:NEAREST])
 
@@ -210,7 +224,7 @@ def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: fl
     todo, prices = [], []
     for index, row in enumerate(kept):
         moved = spot is not None and row.underlying is not None and abs(row.underlying / spot - 1) > SAME_UNDERLYING
-        if row.delta is not None and row.iv is not None and not moved:
+        if row.delta is not None and row.iv is not None and not row.computed and not moved:
             continue
         price = spot if spot is not None else row.underlying
         if price is None or not two_sided(row):
@@ -236,26 +250,26 @@ def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: fl
 def implied(mids: Floats, spots: Floats, strikes: Floats, years: float, calls: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Implied volatility and delta of each option; NaN where no volatility between 0.1 % and 1,000 % gives its price.
 
-    Black and Scholes (1973) with r = 0; the volatility by bisection, all rows at once.
+    Black and Scholes (1973) with r = 0; the volatility by bisection, all rows at once, puts as the calls of their parity.
     """
+    prices = np.where(calls, mids, mids + spots - strikes)
     low, high = np.full(mids.shape, IV_LOW), np.full(mids.shape, IV_HIGH)
-    possible = (value(low, spots, strikes, years, calls)[0] <= mids) & (mids <= value(high, spots, strikes, years, calls)[0])
+    possible = (call(low, spots, strikes, years)[0] <= prices) & (prices <= call(high, spots, strikes, years)[0])
     for _ in range(IV_STEPS):
         middle = (low + high) / 2
-        under = value(middle, spots, strikes, years, calls)[0] < mids
+        under = call(middle, spots, strikes, years)[0] < prices
         low, high = np.where(under, middle, low), np.where(under, high, middle)
     iv = (low + high) / 2
-    delta = value(iv, spots, strikes, years, calls)[1]
-    return np.where(possible, iv, np.nan), np.where(possible, delta, np.nan)
+    delta = call(iv, spots, strikes, years)[1]
+    return np.where(possible, iv, np.nan), np.where(possible, np.where(calls, delta, delta - 1), np.nan)
 
 
-def value(iv: Floats, spots: Floats, strikes: Floats, years: float, calls: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Price and delta by Black and Scholes (1973), r = 0, no dividend."""
+def call(iv: Floats, spots: Floats, strikes: Floats, years: float) -> tuple[Floats, Floats]:
+    """A call's price and delta by Black and Scholes (1973), r = 0, no dividend."""
     wide = iv * years**0.5
     d1 = np.log(spots / strikes) / wide + wide / 2
-    upper, lower = ndtr(d1), ndtr(d1 - wide)
-    price = spots * upper - strikes * lower
-    return np.where(calls, price, price - spots + strikes), np.where(calls, upper, upper - 1)
+    delta: Floats = ndtr(d1)
+    return spots * delta - strikes * ndtr(d1 - wide), delta
 
 
 # --- skew --------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from events import (
     AlertChanged,
     AlertDelivered,
     AlertFailed,
-    CheckPhone,
     CommitFailed,
     Committed,
     Outgoing,
@@ -31,8 +30,6 @@ from events import (
 
 UNRECORDED_AFTER_S = 1.0
 REWRITE_S = 5.0
-PHONE_CHECK_S = 60.0
-QUOTA_CHECK_S = 3600.0
 
 Void = Callable[[Turn, str], None]
 
@@ -255,12 +252,6 @@ def forget(turn: Turn) -> None:
     kept = {key: row for key, row in rows.items() if outbox.is_open(row, turn.at, turn.config)}
     if len(kept) < len(rows):
         turn.set(outbox=kept)
-
-
-def check_phone(turn: Turn) -> float:
-    """Ask whether the keys still hold; seconds until that should be asked again."""
-    turn.do(CheckPhone())
-    return QUOTA_CHECK_S if turn.state.way_out.phone is None else PHONE_CHECK_S
 
 
 # --- what is still owed ------------------------------------------------------------------------------------------------

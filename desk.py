@@ -18,6 +18,7 @@ import alerts
 import contract_selector
 import delivery
 import holding
+import outbox
 import pnl_tracker
 import risk_manager
 from desk_state import Chain, Flat, Halted, Holding, Seeking, Settling, State, Stopping, Turn
@@ -32,6 +33,7 @@ from events import (
     BarsFetched,
     ChainArrived,
     ChainFailed,
+    CheckPhone,
     ClockChecked,
     CommitFailed,
     Committed,
@@ -93,6 +95,7 @@ class Desk:
         self.market = Market(config)
         self._said: dict[str, str] = {}
         self._next: dict[str, float] = {}
+        self._phone_asked_at = float("-inf")
         self._handlers: dict[type, Callable[[Turn, Any], None]] = {
             WorkerStarted: self._start,
             BarClosed: self._take_bar,
@@ -467,8 +470,9 @@ class Desk:
             self._next.pop("backfill", None)
             self._ask_history(turn)
         delivery.tick(turn, holding.void)
-        if turn.at >= self._next.get("phone", 0.0):
-            self._next["phone"] = turn.at + delivery.check_phone(turn)
+        if turn.at - self._phone_asked_at >= outbox.check_every_s(turn.state.line, turn.at, turn.config):
+            self._phone_asked_at = turn.at
+            turn.do(CheckPhone())
         if turn.in_hours():
             self._progress(turn)
         self._summary(turn)
