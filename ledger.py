@@ -11,6 +11,7 @@ journal, which is never cut and takes about 1 KB a line. Everything is private t
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -37,6 +38,7 @@ __all__ = [
 
 FILE = "ledger.sqlite3"
 SNAPSHOTS = "snapshots"
+SNAPSHOT_NAME = re.compile(r"ledger-\d{8,}-\d{8}T\d{6}\.\d{6}Z\.sqlite3")
 KEPT_SNAPSHOTS = 7
 KEPT_NEWEST = 3
 OUTBOX_DAYS = 30
@@ -98,12 +100,14 @@ class Ledger:
                 problems = _missing_lines(folder, path)
             if problems:
                 raise LedgerDamaged("; ".join(problems), keep_copy(folder, now))
-            connection = _connect(path)
-            ledger = cls(folder, connection, now)
-            if ledger_schema.schema_version(connection) < len(ledger_schema.UPGRADES):
+            ledger = cls(folder, _connect(path), now)
+            try:
                 ledger._upgrade()
-            if not snapshots(folder):
-                ledger.snapshot(now)
+                if not snapshots(folder):
+                    ledger.snapshot(now)
+            except BaseException:
+                ledger.close()
+                raise
             return ledger
 
     def remembered(self) -> Remembered:
@@ -185,6 +189,8 @@ class Ledger:
     def _upgrade(self) -> None:
         """Bring an older ledger to the newest schema: a copy of the old one is kept; a kill leaves the old or the new."""
         version = ledger_schema.schema_version(self._connection)
+        if version == len(ledger_schema.UPGRADES):
+            return
         kept = self.folder / f"ledger.schema-{version}.sqlite3"
         write_durably(kept, self.path.read_bytes())
         ledger_schema.upgrade(self._connection)
@@ -302,7 +308,7 @@ def _judge(copy: Path, name: str, now: float | None) -> tuple[list[ledger_audit.
 
 def snapshots(data_dir: Path) -> list[Path]:
     """The snapshots of a data folder, newest first."""
-    return sorted((data_dir / SNAPSHOTS).glob("ledger-*.sqlite3"), reverse=True)
+    return sorted((path for path in (data_dir / SNAPSHOTS).glob("*") if SNAPSHOT_NAME.fullmatch(path.name)), reverse=True)
 
 
 def is_good(snapshot: Path) -> bool:

@@ -356,6 +356,15 @@ def test_a_snapshot_is_made_each_day_and_after_each_closed_trade_and_seven_are_k
     assert all(ledger_module.is_good(path) for path in kept)
 
 
+def test_files_that_somebody_put_beside_the_snapshots_are_left_alone(ledger: Ledger):
+    for name in ("ledger-mine.sqlite3", "notes.txt"):
+        (ledger.folder / "snapshots" / name).write_text("mine")
+    for day in range(1, 10):
+        assert ledger.snapshot_if_due(OPENED_AT + day * DAY)
+    assert len(snapshots(ledger.folder)) == 7
+    assert (ledger.folder / "snapshots" / "ledger-mine.sqlite3").read_text() == "mine"
+
+
 def test_a_damaged_ledger_is_restored_from_the_newest_good_snapshot_and_what_it_replaces_is_kept(tmp_path: Path):
     ledger = Ledger.open(tmp_path, OPENED_AT)
     for name in ("T1", "T2"):
