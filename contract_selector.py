@@ -124,6 +124,7 @@ def filters(config: Settings, now: float, session: Session) -> list[tuple[str, C
 
     def narrow(row: ChainRow) -> bool:
         assert row.quote is not None
+        assert row.quote is not None
         part, of = spread_part(row.quote)
         return part * per <= widest * of
 
@@ -167,7 +168,8 @@ def young(quote: Quote, now: float, max_age_s: float) -> bool:
 
 def select(rows: Sequence[ChainRow], now: float, config: Settings, session: Session, spot: float | None) -> Selection:
     """The rows that pass every filter, the best MAX_CONTRACTS_TO_TRACK by day volume x mid; or what took the last of them."""
-    left, passed = with_greeks(rows, now, session, spot), {}
+    once = {row.contract: row for row in rows}
+    left, passed = with_greeks(list(once.values()), now, session, spot), {}
     for words, passes in filters(config, now, session):
         kept = [row for row in left if passes(row)]
         passed[words] = len(kept)
