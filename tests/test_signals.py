@@ -592,6 +592,24 @@ def test_a_signal_is_all_seven_after_the_warm_up():
     assert surge(warmup_seconds=431).signal()
 
 
+@pytest.mark.parametrize(("seconds", "signals"), [(29, False), (30, True)])
+def test_a_signal_comes_with_the_thirtieth_second_of_the_rise_and_not_before(seconds, signals):
+    made = windows(*(bar(second) for second in range(400)), bar(400, 99.9), relative_volume_filter=False)
+    made.config.leadership_filter = False
+    climb(made, 401, seconds - 1, price=100.0)
+    made.add(bar(400 + seconds, 101.0, 20_000.0))
+    assert [gate.ok for gate in made.reading().gates] == [True, True, signals, True, True, True, True]
+    assert (made.momentum(), made.signal(), made.reading().signal) == (signals,) * 3
+
+
+def test_a_surge_above_a_level_vwap_is_no_signal():
+    made = windows(*(bar(second) for second in range(400)), relative_volume_filter=False, leadership_filter=False)
+    for second in range(400, 431):
+        made.add(bar(second, 100 + (second - 399) / 100, 20_000.0 if second == 430 else 100.0, vwap=100.0))
+    assert [gate.ok for gate in made.reading().gates] == [True, True, False, True, True, True, True]
+    assert not made.momentum()
+
+
 @pytest.mark.parametrize(
     ("without", "changed"),
     [(2, {"vwap_trend_filter": False}), (6, {"relative_volume_filter": False}), (7, {"leadership_filter": False})],
