@@ -610,6 +610,44 @@ def test_a_surge_above_a_level_vwap_is_no_signal():
     assert not made.momentum()
 
 
+def below_the_trend():
+    made = windows(*(bar(second, 101.0) for second in range(370)), *(bar(second) for second in range(370, 430)))
+    climb(made, 430, 33, step=0.001)
+    made.add(bar(463, 100.2, 20_000.0))
+    return made
+
+
+def falling_closes():
+    made = windows(*(bar(second) for second in range(400)))
+    for second in range(400, 432):
+        made.add(bar(second, 101.3 - second / 1000, 20_000.0 if second == 431 else 100.0, 96 + second / 100))
+    return made
+
+
+def usual_volume():
+    made = surge()
+    made.profile = (60_000.0,) * 390
+    return made
+
+
+def behind_the_leader():
+    made = surge()
+    made.leader.add(bar(430, 505.0, symbol="SPY"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("market", "number"), [(below_the_trend, 2), (falling_closes, 5), (usual_volume, 6), (behind_the_leader, 7)]
+)
+def test_one_condition_is_enough_to_forbid(market, number):
+    made = market()
+    if number < 6:
+        made.profile = (600.0,) * 390
+        made.leader.history(OPEN, OPEN + 470, [bar(second, 500 - second / 20, symbol="SPY") for second in range(470)])
+    assert [gate.number for gate in made.reading().gates if not gate.ok] == [number]
+    assert (made.momentum(), made.signal(), made.reading().signal) == (number > 5, False, False)
+
+
 @pytest.mark.parametrize(
     ("without", "changed"),
     [(2, {"vwap_trend_filter": False}), (6, {"relative_volume_filter": False}), (7, {"leadership_filter": False})],
