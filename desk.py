@@ -382,6 +382,13 @@ class Desk:
     def _junk_dropped(self, turn: Turn, event: JunkDropped) -> None:
         turn.log("warning", f"malformed input dropped from {event.feed}", **dict(event.counts))
 
+    def _watch_delay(self, turn: Turn) -> None:
+        """Bars that come a quarter of an hour late are a plan without real-time data: nothing is traded on them."""
+        if self.market.is_delayed and self._every("delay", turn.at, 86_400.0):
+            reason = f"its bars come {self.market.delay_s:.0f}s late: the plan is delayed"
+            turn.log("error", f"stocks feed refused: {reason}")
+            delivery.say(turn, alerts.feed_refused(turn.config, "stocks feed", reason, at=turn.at))
+
     def _watch_feed(self, turn: Turn) -> None:
         """Silence of the whole basket for five seconds is a stall: say it, pause signals and the VWAP exits."""
         state = turn.state
@@ -462,6 +469,7 @@ class Desk:
         turn.set(at=turn.at)
         self._roll(turn)
         self._watch_feed(turn)
+        self._watch_delay(turn)
         holding.tick(turn, self.market)
         self._watch_seeking(turn)
         self._want_profile(turn)
@@ -550,9 +558,7 @@ class Desk:
             return
         phase = turn.state.phase
         if isinstance(phase, Holding) and turn.config.on_shutdown == "close":
-            asked_at = stopping.since
-            seen = phase.quote_at is not None and phase.quote_at > asked_at
-            if not seen and turn.at < asked_at + LAST_QUOTE_S:
+            if phase.wait_until and turn.at < phase.wait_until:
                 return
             holding.close(turn, self.market, risk_manager.Leave("shutdown", "Shutdown"))
         patience = LAST_QUOTE_S + LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S

@@ -27,8 +27,8 @@ from events import (
     CheckPhone,
     ClockChecked,
     Commit,
-    Committed,
     CommitFailed,
+    Committed,
     Deliver,
     Exit,
     FetchProfile,
@@ -53,7 +53,9 @@ OTHER = "O:IWM261120C00221000"
 VOLUME = 500.0
 
 
-def row(contract: str = CONTRACT, bid: int = 490, ask: int = 500, *, at: float, delta: float = 0.40, **parts: object) -> ChainRow:
+def row(
+    contract: str = CONTRACT, bid: int = 490, ask: int = 500, *, at: float, delta: float = 0.40, **parts: object
+) -> ChainRow:
     """An eligible row of today's calls."""
     given = {
         "right": "call",
@@ -231,6 +233,4 @@ class Bench:
     def why_not(self) -> str | None:
         """What the desk last said of an entry it did not take."""
         texts = [getattr(action, "text", "") for action in self.actions]
-        return next((text for text in reversed(texts) if text.startswith("no entry") or text.startswith("signal not")), None)
-
-
+        return next((text for text in reversed(texts) if text.startswith(("no entry", "signal not"))), None)
