@@ -180,7 +180,7 @@ class ChainModel:
         return np.asarray(width, dtype=float)
 
     def _size(self, salt: int, contract: Ints, bucket: Ints, near: Floats) -> Floats:
-        chance = np.clip(self._chance(salt, contract, bucket), 0.002, 0.998)
+        chance = np.clip(self._chance(salt, contract, bucket), 0.004, 0.996)
         spread = np.log(chance / (1 - chance)) * 0.27  # logistic, deviation about 0.5
         return np.maximum(np.round((25 + 75 * near) * np.exp(spread)), 1.0)
 

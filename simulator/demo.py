@@ -21,25 +21,29 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console, Group
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
-
-from simulator.market import Burst, MarketDay
-from simulator.push import Message
-from simulator.servers import Simulator
 from utils import clock_text, dollars, new_york, signed_dollars, to_mills
+
+try:
+    from rich.console import Console, Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    from simulator.market import Burst, MarketDay
+    from simulator.push import Message
+    from simulator.servers import Simulator
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"The demo needs {missing.name}: `make demo` brings it (pip install -r requirements-dev.txt)") from None
 
 CLOCK, DATA = "clock", "data"  # in the folder of the run, which is the worker's working directory
 HOME = Path(__file__).resolve().parents[1]
 DAY, START = date(2026, 11, 20), time(10, 4)
 BURST_AFTER_S = 45
-SPEED, SPEED_OF_BARS = 3.0, 8.0
+SPEED, SPEED_OF_BARS = 3.0, 12.0
 PATIENCE_S = 120.0  # of market, to the SELL; with real bars to the BUY
-PATIENCE_HOLDING_S = 1800.0  # of market, with real bars
+PATIENCE_HOLDING_S = 1200.0  # of market, with real bars: then the worker closes its position as it is stopped
 READY_WITHIN_S = 30.0
-QUOTE_LINE_EVERY_S = 5.0
+QUOTE_LINE_EVERY_S, QUOTE_LINE_OF_BARS_EVERY_S = 5.0, 30.0  # of market
 MARKS = ("📊", "📈", "🚀", "🔥", "⏰", "✓")
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
 
@@ -77,6 +81,7 @@ def run(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         console.print(f"The demo cannot start: {error}")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end in order, and the worker with it
     with simulator:
         if chosen.bars is not None and chosen.start is None:
             _go_to_a_signal(simulator)
@@ -108,7 +113,9 @@ class Demo:
         self.held: Held | None = None
         self.peak = 0
         self.sold = False
+        self.in_time = True
         self.quoted_at = 0.0
+        self.quote_line_every_s = QUOTE_LINE_OF_BARS_EVERY_S if real else QUOTE_LINE_EVERY_S
         self.worker = self._start_worker()
 
     def play(self) -> int:
@@ -117,9 +124,10 @@ class Demo:
             self._wait_until_ready()
             began = self.simulator.clock.now()
             self.simulator.set_clock(speed=self.speed)
-            while not self.sold and self.worker.poll() is None and self._patience(began):
+            while not self.sold and self.worker.poll() is None and self.in_time:
                 self._show()
                 real_time.sleep(0.05)
+                self.in_time = self._is_in_time(began)
             real_time.sleep(0.5)  # its own confirmation of the SELL
             self._show()
         except KeyboardInterrupt:
@@ -129,7 +137,7 @@ class Demo:
         self._show()
         return self._farewell(code)
 
-    def _patience(self, began: float) -> bool:
+    def _is_in_time(self, began: float) -> bool:
         limit = PATIENCE_HOLDING_S if self.real and self.held else PATIENCE_S
         return self.simulator.clock.now() - began < limit
 
@@ -203,7 +211,7 @@ class Demo:
             self.shown += 1
             self._show_message(message)
         now = self.simulator.clock.now()
-        if self.held and not self.sold and now - self.quoted_at >= QUOTE_LINE_EVERY_S:
+        if self.held and not self.sold and now - self.quoted_at >= self.quote_line_every_s:
             self.quoted_at = now
             self._show_quote(self.held, now)
 
@@ -241,7 +249,7 @@ class Demo:
         spot = self.simulator.market.spot(now)
         text = Text(f"IWM {spot:.2f}  {quote.bid:.2f} × {quote.ask:.2f}  mark {mark / 1000:.3f} ")
         text.append(f"{change:+6.1%}", style="green" if change > 0 else "red")
-        text.append(f"  peak {self.peak / 1000:.3f}, given back {back:.0%}", style="dim")
+        text.append(f"  peak {self.peak / 1000:.3f} −{back:.0%}", style="dim")
         self._say("market", text, "yellow")
 
     def _say(self, who: str, what: str | Text, style: str) -> None:
@@ -256,10 +264,9 @@ class Demo:
         if code != 0:
             words = "had to be killed" if code is None else f"ended with exit code {code}"
             self.console.print(Text(f"The worker {words}; its log says why.", style="red"))
-        elif not self.sold:
-            what = "The position is still open" if self.held else "The worker saw no reason to buy"
-            market = f"after {PATIENCE_S:.0f} s of market. Another --seed is another market."
-            self.console.print(f"{what} {market}")
+        elif not self.in_time:
+            what = "its position was closed as it stopped" if self.held else "the worker had not bought; its log says why"
+            self.console.print(f"The showing ended by the clock: {what}. Another --seed is another market.")
         account = self._account()
         trades = account.get("trades", [])
         if trades:
@@ -269,7 +276,7 @@ class Demo:
             found = sorted(self.folder.rglob(path))
             where.add_row(Text(name, style="dim"), Text(_near(found[0] if found else self.folder), style="bold"))
         self.console.print(Group(where))
-        return 0 if code == 0 and self.sold and trades else 1
+        return 0 if code == 0 and self.sold and trades and (self.in_time or self.real) else 1
 
     def _account(self) -> dict[str, Any]:
         """Trades and record as the worker's own program reads them from the ledger; nothing if it could not."""
