@@ -20,6 +20,7 @@ from events import (
     ProfileFailed,
     SettlementArrived,
 )
+from failpoints import hit
 from polygon_client import Rest
 from signals import PROFILE_SESSIONS, profile_of
 from threads import Boxed, Emit
@@ -50,6 +51,7 @@ class Errands(Boxed):
     def run(self) -> None:
         check_at = 0.0
         while not self.stopping.is_set():
+            hit("errands.loop")
             if self.clock.now() >= check_at or self._jumped():
                 check_at = self.clock.now() + self._check_clock()
             match self.next(self.clock.real_seconds(1.0)):

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from events import Mills
+from failpoints import hit
 from utils import new_york
 
 APPLICATION_ID = 0x49574D35  # "IWM5"
@@ -202,6 +203,7 @@ def upgrade(connection: Connection) -> None:
         for version in range(schema_version(connection), len(UPGRADES)):
             for statement in UPGRADES[version]:
                 connection.execute(statement)
+                hit("schema.statement")
             connection.execute(f"PRAGMA user_version = {version + 1}")
 
 

@@ -50,6 +50,7 @@ from events import (
     WatchContract,
     WorkerStarted,
 )
+from failpoints import hit
 from inbox import Inbox
 from phone import Phone
 from scribe import Scribe
@@ -92,11 +93,13 @@ class Worker:
     def run(self) -> int:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._raise_flag)
+        hit("main.start")
         remembered = self._open_ledger()
         if remembered is None:
             return BAD_LEDGER
         self.desk = Desk(self.config, self.calendar, remembered)
         self._wait_after_crashes(remembered)
+        hit("main.ledger-open")
         self._make_edges()
         threading.Thread(target=self._watch_main, name="watchdog", daemon=True).start()
         mode = "simulated" if self.config.simulated else "live"
@@ -138,6 +141,7 @@ class Worker:
         stop_said = False
         while self.exit_code is None:
             self.beat_at = time.monotonic()
+            hit("main.loop")
             events = self.inbox.take(self.clock.real_seconds(max(tick_at - self.clock.now(), 0.0)))
             now = self.clock.now()
             if self.asked_to_stop is not None and not stop_said:
@@ -152,7 +156,9 @@ class Worker:
 
     def _decide(self, events: list[AnyEvent]) -> None:
         try:
+            hit("desk.before-decide")
             actions = self.desk.decide(events)
+            hit("desk.decided")
         except Exception:
             self.log.exception(
                 "the desk could not decide; its old state stands", events=[type(e).__name__ for e in events[-5:]]
@@ -161,6 +167,7 @@ class Worker:
             return
         for action in actions:
             self._hand_over(action)
+        hit("desk.handed-over")
 
     def _count_error(self, now: float) -> None:
         """Three in a minute with a position open: have the owner look by hand, and end."""
@@ -252,6 +259,7 @@ class Worker:
             say_at_once(self.config, self.clock, alerts.gave_up(self.config, reason, at=self.clock.now()))
 
     def _stop_edges(self) -> None:
+        hit("main.stopping")
         for edge in self.edges.values():
             edge.stop()
         for edge in self.edges.values():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from events import AnyWrite, Commit, CommitFailed, Committed, FactSet, Remembered
+from failpoints import hit
 from ledger import DiskTrouble, Ledger
 from threads import Boxed, Emit
 
@@ -53,6 +54,7 @@ class Scribe(Boxed):
         alive_at, check_at = self.clock.now() + ALIVE_S, self.clock.now() + CHECK_S
         while True:
             action = self.next(self.clock.real_seconds(1.0))
+            hit("scribe.loop")
             if isinstance(action, Commit):
                 self._try(action.commit, ledger.commit, action.writes)
             elif self.stopping.is_set():
@@ -68,7 +70,9 @@ class Scribe(Boxed):
 
     def _try(self, commit: int, write: Callable[..., object], what: Sequence[AnyWrite] | float) -> None:
         try:
+            hit("scribe.before-commit")
             write(what)
+            hit("scribe.after-commit")
         except DiskTrouble as trouble:
             if trouble.must_stop:
                 raise

@@ -31,6 +31,7 @@ from events import (
     UnwatchContract,
     WatchContract,
 )
+from failpoints import hit
 from phone import Phone
 from polygon_client import Rest
 from transport import Refused, TryAgain
@@ -147,6 +148,7 @@ class ChainPoller(Edge):
         every: dict[Right, float] = {"call": self.config.chain_poll_seconds, "put": PUTS_POLL_S}
         while not self.stopping.is_set():
             self.beat()
+            hit("chain.loop")
             now = self.clock.now()
             session = self.session_at(now)
             if session is not None and session.open_at - CHAIN_AHEAD_S <= now < session.close_at:
@@ -193,6 +195,7 @@ class Quotes(Boxed):
     def run(self) -> None:
         next_at = 0.0
         while not self.stopping.is_set():
+            hit("quotes.loop")
             now = self.clock.now()
             if self.watched is not None and now >= next_at:
                 self._ask(self.watched)
@@ -258,7 +261,10 @@ class PhoneLane(Boxed):
         while True:
             match self.next(STUCK_S):
                 case Deliver() as action:
-                    self.emit(self.phone.deliver(action))
+                    hit(f"{self.name}.before-wire")
+                    answer = self.phone.deliver(action)
+                    hit(f"{self.name}.after-answer")
+                    self.emit(answer)
                 case PollReceipt() as action:
                     if (seen := self.phone.receipt(action)) is not None:
                         self.emit(seen)
