@@ -18,6 +18,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -lll -r . -x ./.venv,./tests
+	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock > $(VENV)/audit 2>&1; \
+	if grep -qE "^Found [0-9]+ known vulnerabilit" $(VENV)/audit; then cat $(VENV)/audit; exit 1; fi; \
+	grep -E "^No known|rror" $(VENV)/audit | head -1 | cut -c1-200
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
