@@ -164,6 +164,11 @@ class Windows(Seconds):
             raise ValueError(f"a profile is {MINUTES} volumes, none below zero")
         self._profile = minutes
 
+    def volumes(self) -> tuple[list[float], list[float]]:
+        """Volume, and volume times VWAP, of each second from the open to the newest bar; copies, for other threads too."""
+        end = self._newest + 1
+        return self._volumes[OPEN:end], self._pv[OPEN:end]
+
     # --- bars ---
 
     def add(self, bar: Bar) -> Taken:
@@ -261,7 +266,10 @@ class Windows(Seconds):
         self._unknown = min(max(start - self._zero, OPEN), self._unknown)
 
     def live(self, start: int) -> None:
-        """From the second `start` on every second is told: the socket is subscribed. Without this the next bar says so."""
+        """From the second `start` on every second is told: the socket is subscribed.
+
+        Say it at each subscription: without it the next bar has to stand for it, and the quiet seconds before that stay unknown.
+        """
         if self._unknown < self._end:
             self._know(max(start - self._zero, OPEN))
 
@@ -284,10 +292,10 @@ class Windows(Seconds):
 
     def _know(self, index: int) -> None:
         """The open gap ends at `index`."""
-        if index > self._unknown:
-            self._gaps.append((self._unknown, index))
-            self._sample.clear()
-        self._unknown = self._end
+        lost, self._unknown = self._unknown, self._end
+        if index > lost:
+            self._gaps.append((lost, index))
+            self._rebuild()
         self._covered = self._gaps[-1][1] if self._gaps else OPEN
 
     def _rebuild(self) -> None:

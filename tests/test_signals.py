@@ -108,12 +108,17 @@ class Slow:
             return False
         self.newest = new.start
         if self.unknown_from is not None and new.start >= self.unknown_from:
-            if new.start > self.unknown_from:
-                self.gaps.append((self.unknown_from, new.start))
-                self.passed, self.below_since = [], None
-            self.unknown_from = None
+            self.live_from(new.start)
+        if self.passed and self.passed[-1][0] < self.covered_from():
+            self.passed, self.below_since = [], None
         self.pass_by(new)
         return True
+
+    def live_from(self, start):
+        lost, self.unknown_from = self.unknown_from, None
+        if start > lost:
+            self.gaps.append((lost, start))
+            self.replay()
 
     def pass_by(self, new):
         vwap = self.vwap(new.start, 60)
@@ -148,6 +153,9 @@ class Slow:
         self.unknown_from = runs.pop()[0] if runs and runs[-1][1] == open_end else None
         self.gaps = [tuple(run) for run in runs]
         self.newest = max(self.bars)
+        self.replay()
+
+    def replay(self):
         everything, self.bars, self.passed, self.below_since = self.bars, {}, [], None
         for second in sorted(everything):
             self.bars[second] = everything[second]
@@ -304,6 +312,7 @@ def test_gaps_filled_in_part_or_whole_read_as_the_rules_say(seed, lost_at, lost_
     slow, fast = Slow(FLAT_PROFILE), Windows(config(), SESSION, FLAT_PROFILE)
     start = data.draw(st.integers(lost_at - 200, lost_at + lost_s), label="history from")
     end = data.draw(st.integers(start, lost_at + lost_s + 100), label="history to")
+    told = data.draw(st.booleans(), label="the socket says from when it is live")
     asked_at = data.draw(st.integers(0, 1499), label="history comes after second")
     for each in tape:
         second = each.start - OPEN
@@ -312,6 +321,9 @@ def test_gaps_filled_in_part_or_whole_read_as_the_rules_say(seed, lost_at, lost_
         if slow.unknown_from is None and not slow.gaps and second >= lost_at + lost_s:
             slow.gap(OPEN + lost_at)
             fast.gap(OPEN + lost_at)
+            if told:
+                slow.live_from(OPEN + lost_at + lost_s - 3)
+                fast.live(OPEN + lost_at + lost_s - 3)
         new = slow.add(each)
         assert (fast.add(each) == "new") == new
         if asked_at is not None and second >= max(asked_at, end):
@@ -319,8 +331,8 @@ def test_gaps_filled_in_part_or_whole_read_as_the_rules_say(seed, lost_at, lost_
             slow.history(OPEN + start, OPEN + end, rows)
             fast.history(OPEN + start, OPEN + end, rows)
             asked_at = None
-            agree(fast, slow)
-        if new and second % 7 == 0:
+            new = bool(slow.passed)
+        if new and (asked_at is None or second % 7 == 0):
             agree(fast, slow)
 
 
@@ -827,6 +839,21 @@ def test_a_feed_that_is_back_before_anything_was_missed_leaves_no_gap():
     made.live(OPEN + 420)
     made.add(bar(425))
     assert made.covered_from == OPEN + 420
+
+
+def test_an_old_second_sent_again_after_a_loss_proves_nothing_of_those_after_it():
+    made = windows(*(bar(second) for second in range(400)))
+    made.gap(OPEN + 400)
+    made.live(OPEN + 460)
+    made.add(bar(410))
+    assert made.covered_from == OPEN + 460
+    made.add(bar(463))
+    assert (made.covered_from, made.reading().coverage_s, made.reading().rising_s) == (OPEN + 460, 3, 0)
+
+
+def test_the_volume_of_the_session_is_that_of_every_bar_known():
+    made = windows(bar(0, volume=10.5), bar(2, volume=20.0), bar(2, volume=30.0), bar(1, volume=0.5))
+    assert made.session_volume == 41.0
 
 
 def test_a_bar_from_before_the_gap_does_not_close_it():
