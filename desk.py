@@ -21,7 +21,7 @@ import holding
 import outbox
 import pnl_tracker
 import risk_manager
-from desk_state import Chain, Flat, Halted, Holding, Seeking, Settling, State, Stopping, Turn
+from desk_state import Chain, FeedDay, Flat, Halted, Holding, Seeking, Settling, State, Stopping, Turn
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -168,6 +168,7 @@ class Desk:
             last_signal_at=number(facts.get("last_signal_at")),
             entries_stopped=facts.get("entries_stopped") == "yes",
             record=pnl_tracker.fold(kept.trades),
+            trades=kept.trades,
             outbox=delivery.taken_up(kept.outbox, turn.at),
             way_out=replace(turn.state.way_out, starts=fault),
         )
@@ -187,9 +188,11 @@ class Desk:
         prefix = f"{day:%Y%m%d}-"
         today = tuple(trade for trade in self.remembered.trades if trade.id.startswith(prefix))
         opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)
+        noted = tuple(note for note in self.remembered.notes if new_york(note.at).date() == day)
         turn.set(
-            day=day, session=session, chain=None, skew=None, trades_today=today, opened_today=opened, stalled_since=None
-        )
+            day=day, session=session, chain=None, skew=None, trades_today=today, opened_today=opened, stalled_since=None,
+            noted=noted, feed=FeedDay(since=turn.at),
+        )  # fmt: skip
         self.market.new_day(session)
         hours = "no session" if session is None else f"session {clock_text(session.open_at)}-{clock_text(session.close_at)}"
         turn.log("info", f"{day:%A %Y-%m-%d}: {hours} ET")
@@ -284,6 +287,14 @@ class Desk:
         )
         return risk_manager.desk_refusal(turn.config, desk) or risk_manager.way_out_refusal(state.way_out)
 
+    def refusal(self, at: float) -> str | None:
+        """Why there is no entry at this moment, whatever the bars say: conditions 8 and 9, the way out, the signal's cooldown."""
+        turn = Turn(self.config, self.state, at, {})
+        why = self._desk_refusal(turn) or self._data_refusal(turn)
+        last = self.state.last_signal_at
+        left = 0.0 if last is None else self.config.signal_cooldown_seconds - (at - last)
+        return why or (f"signal cooldown, {left:.0f}s left" if left > 0 else None)
+
     # --- the chain and the entry ---------------------------------------------------------------------------------------
 
     def _take_chain(self, turn: Turn, event: ChainArrived) -> None:
@@ -359,6 +370,7 @@ class Desk:
     def _feed_connected(self, turn: Turn, event: FeedConnected) -> None:
         turn.log("info", f"{event.feed} socket subscribed")
         if event.feed == "stocks":
+            self.market.in_sight(turn.at)
             self._ask_history(turn)
 
     def _feed_dropped(self, turn: Turn, event: FeedDropped) -> None:

@@ -77,6 +77,11 @@ class Market:
             newest = self.windows.newest
             self.windows.gap(self.windows.session.open_at if newest is None else newest + 1)
 
+    def in_sight(self, at: float) -> None:
+        """The socket is subscribed: from this second on every one is told, and one without a bar was quiet."""
+        if self.windows is not None:
+            self.windows.live(int(at))
+
     def reset_below(self) -> None:
         if self.windows is not None:
             self.windows.reset_below()

@@ -545,6 +545,18 @@ def test_after_a_lost_socket_nothing_is_a_signal_until_the_gap_is_filled() -> No
     assert bench.phase == "Holding"
 
 
+def test_quiet_seconds_between_history_and_the_first_live_bar_are_no_gap() -> None:
+    bench = Bench().start()
+    bench.put(ClockChecked(at=bench.now, skew_s=0.0, source="the market's time"))
+    bench.put(FeedConnected(at=bench.now, feed="stocks"))
+    now, price = int(bench.now), 220.0
+    bars = tuple(Bar("IWM", second, price, price, price, price, 500.0, price) for second in range(now - 1800, now - 2))
+    bench.put(BarsFetched(at=bench.now, symbol="IWM", start=now - 1800, end=now + 1, bars=bars))
+    bench.tick(4)
+    bench.bar()
+    assert bench.desk.market.coverage_s() > 1790
+
+
 @pytest.mark.fault("W26")
 def test_a_delayed_feed_is_not_traded_on_and_the_reason_is_said() -> None:
     bench = Bench().start()
