@@ -158,8 +158,8 @@ def at_least(count: int | None, least: int) -> bool:
 
 
 def volume_today(row: ChainRow, midnight: float) -> int | None:
-    """The day's volume; a day bar that does not say it is of this day is none."""
-    return row.volume if row.volume_at is not None and row.volume_at >= midnight else None
+    """The day's volume; a day bar that says it is of an earlier day is none."""
+    return None if row.volume_at is not None and row.volume_at < midnight else row.volume
 
 
 def young(quote: Quote, now: float, max_age_s: float) -> bool:

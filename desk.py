@@ -303,7 +303,9 @@ class Desk:
             return
         if event.right == "put":
             calls = () if state.chain is None else state.chain.rows
-            turn.set(skew=contract_selector.skew_25(calls, event.rows), skew_at=turn.at)
+            spot = self.market.fresh_close(turn.at)
+            sides = [contract_selector.with_greeks(rows, turn.at, state.session, spot) for rows in (calls, event.rows)]
+            turn.set(skew=contract_selector.skew_25(*sides), skew_at=turn.at)
             return
         if state.chain is not None and event.asked_at < state.chain.asked_at:
             return

@@ -132,7 +132,7 @@ def test_a_spread_of_the_whole_mid_is_never_entered():
         ({"quote": quote(age=60)}, AGE),
         ({"quote": quote(delayed=True)}, LIVE),
         ({"volume_at": MIDNIGHT - 1}, VOLUME),
-        ({"volume_at": None}, VOLUME),
+        ({"volume_at": None}, None),
     ],
 )
 def test_what_is_old_delayed_or_of_yesterday_is_not_entered(changed, refused):
