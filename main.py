@@ -16,16 +16,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType
 
 import alerts
 import logger
 import outbox
 from config import Config, ConfigError, load
-from dashboard.edge import Heartbeat, Pages
-from dashboard.metrics import Work
-from dashboard.view import LOOK_S, View, look
 from data_folder import DataFolder, DiskTrouble, FolderBusy
 from desk import CRASHES_MAX, Desk, crashes_of
 from desk_state import Holding
@@ -74,9 +71,9 @@ PHONE_RANKS = {"BUY": 0, "BLIND": 1, "CRITICAL": 2, "OPS": 3, "SELL": 0}
 
 
 class Worker:
-    """One life of the worker. `run` returns the exit code. `lines` gives the last lines of the log."""
+    """One life of the worker. `run` returns the exit code."""
 
-    def __init__(self, config: Config, clock: Clock, lines: Callable[[], Sequence[str]] = tuple) -> None:
+    def __init__(self, config: Config, clock: Clock) -> None:
         self.config = config
         self.clock = clock
         self.log = logger.of("worker")
@@ -90,9 +87,6 @@ class Worker:
         self.asked_to_stop: str | None = None
         self.exit_code: int | None = None
         self.beat_at = time.monotonic()
-        self.lines = lines
-        self.work = Work()
-        self.view: View | None = None
 
     # --- a life --------------------------------------------------------------------------------------------------------
 
@@ -159,11 +153,8 @@ class Worker:
                 events.append(HalfSecondPassed(at=now))
             if events:
                 self._decide(events)
-            if self.view is None or time.monotonic() - self.view.made_at >= LOOK_S:
-                self.view = look(self.desk, self.inbox, len(self.replaced), self.clock.now())
 
     def _decide(self, events: list[AnyEvent]) -> None:
-        began, waited_s = time.monotonic(), self.clock.now() - events[0].at
         try:
             hit("desk.before-decide")
             actions = self.desk.decide(events)
@@ -177,7 +168,6 @@ class Worker:
         for action in actions:
             self._hand_over(action)
         hit("desk.handed-over")
-        self.work.decided(events, time.monotonic() - began, waited_s)
 
     def _count_error(self, now: float) -> None:
         """Three in a minute with a position open: have the owner look by hand, and end."""
@@ -222,17 +212,11 @@ class Worker:
             "chain": lambda: ChainPoller(emit, config, clock, self._session_at),
             "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours),
         }
-        self.makers["http"] = lambda: Pages(emit, config, clock, self._see, self.work, self.lines, VERSION)
-        if config.heartbeat_url is not None:
-            self.makers["heartbeat"] = lambda: Heartbeat(emit, config, clock, self._see)
         if config.options_stream != "off":
             self.makers["options"] = lambda: OptionsSocket(emit, config, clock)
         for name, make in self.makers.items():
             self.edges[name] = make()
             self.edges[name].start()
-
-    def _see(self) -> View | None:
-        return self.view
 
     def _session_at(self, at: float) -> Session | None:
         return self.calendar.at(at)
@@ -254,9 +238,8 @@ class Worker:
 
     def _replace(self, name: str, edge: Edge, reason: str) -> None:
         now = time.monotonic()
-        if not edge.is_spare:
-            self.replaced.append(now)
-        while self.replaced and self.replaced[0] < now - REPLACEMENTS_WITHIN_S:
+        self.replaced.append(now)
+        while self.replaced[0] < now - REPLACEMENTS_WITHIN_S:
             self.replaced.popleft()
         if len(self.replaced) > REPLACEMENTS_MAX:
             self._give_up(f"threads end again and again, {name} last: {reason}")
@@ -339,7 +322,7 @@ def live(config: Config, clock: Clock) -> int:
         for warning in (*config.warnings, *lock.warnings(os.environ)):
             logger.of("worker").warning(warning)
         try:
-            return Worker(config, clock, log.recent.copy).run()
+            return Worker(config, clock).run()
         finally:
             log.close()
 
