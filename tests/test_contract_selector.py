@@ -132,7 +132,6 @@ def test_a_spread_of_the_whole_mid_is_never_entered():
         ({"quote": quote(age=60)}, AGE),
         ({"quote": quote(delayed=True)}, LIVE),
         ({"volume_at": MIDNIGHT - 1}, VOLUME),
-        ({"volume_at": None}, None),
     ],
 )
 def test_what_is_old_delayed_or_of_yesterday_is_not_entered(changed, refused):
@@ -398,3 +397,7 @@ def test_skew_is_not_guessed_beyond_the_rows_there_are():
     assert skew_25(calls[:1], puts) is None
     assert skew_25(calls, []) is None
     assert skew_25([replace(each, iv=None) for each in calls], puts) is None
+
+
+def test_a_day_bar_that_does_not_say_its_day_is_taken_as_given():
+    assert picked([row(volume_at=None)]).tracked
