@@ -13,6 +13,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from events import (
@@ -51,6 +52,7 @@ class Edge:
     """One thread's life. `run` returns when `stopping` is set; it shows that it lives by calling `beat`."""
 
     name = "edge"
+    is_spare = False  # the worker can do without it: that it ends again and again is no reason to end too
 
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
@@ -122,10 +124,11 @@ class Boxed(Edge):
     def inherit(self, other: Edge) -> None:
         """Take over what still waits in the box of the edge that this one replaces."""
         assert isinstance(other, Boxed)
-        while not other._box.empty():
-            rank, _, action = other._box.get_nowait()
-            if action is not None:
-                self.put(action, rank)
+        with suppress(queue.Empty):
+            while True:
+                rank, _, action = other._box.get_nowait()
+                if action is not None:
+                    self.put(action, rank)
 
 
 # --- the chain ---------------------------------------------------------------------------------------------------------
@@ -156,8 +159,10 @@ class ChainPoller(Edge):
                     if now >= due_at and not self.stopping.is_set():
                         pause = self._poll(right, session)
                         next_at[right] = now + max(every[right], pause)
-            wake_at = min(next_at.values())
-            self.stopping.wait(self.clock.real_seconds(min(max(wake_at - self.clock.now(), 0.02), 1.0)))
+                left = max(min(next_at.values()) - self.clock.now(), 0.02)
+            else:
+                left = 1.0
+            self.stopping.wait(self.clock.real_seconds(min(left, 1.0)))
 
     def _poll(self, right: Right, session: Session) -> float:
         """One question and its answer; how long the server wants to be left alone, in seconds."""
@@ -192,7 +197,19 @@ class Quotes(Boxed):
         self.own = threading.local()
         self.watched: str | None = None
 
+    def inherit(self, other: Edge) -> None:
+        """A position that was followed goes on being followed, whoever did it before."""
+        assert isinstance(other, Quotes)
+        self.watched = other.watched
+        super().inherit(other)
+
     def run(self) -> None:
+        try:
+            self._follow()
+        finally:
+            self.hands.shutdown(wait=False, cancel_futures=True)
+
+    def _follow(self) -> None:
         next_at = 0.0
         while not self.stopping.is_set():
             hit("quotes.loop")
@@ -208,7 +225,6 @@ class Quotes(Boxed):
                     self.watched = None
                 case RefreshQuotes() as action:
                     self._refresh(action)
-        self.hands.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, contract: str) -> None:
         try:
