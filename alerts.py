@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
+import links
 from events import Alert, AlertKind, ChainRow, Mills, Position, Trade, WorkerStarted
 from utils import Session, clock_text, dollars, down_to_cent, new_york, signed_dollars
 
@@ -225,6 +226,7 @@ def buy(
         "",
         f"⏱ {clock_text(at)} ET | pay ≤ {dollars(pay)} | void after {clock_text(at + config.buy_void_seconds)}",
         f"⚠️ Hard Giveback {plain(config.max_giveback_percent)}% | Time Stop {clock_text(time_stop_at)[:5]} ET",
+        *way_in(config, position.id, at),
     ]
     return _alert(
         buy_id(position.id),
@@ -258,6 +260,7 @@ def sell(
         "",
         *(["⚠️ Stale price: the last bid known, look before you trust it"] if trade.stale else []),
         way_out(trade) if expired else "✅ Close at market / best bid",
+        *way_in(config, trade.id, trade.closed_at),
     ]
     action = "EXPIRED" if expired else "SELL"
     return _alert(
@@ -270,6 +273,12 @@ def sell(
         priority=config.sell_priority,
         rings_s=config.sell_expire_seconds,
     )
+
+
+def way_in(config: Config, trade_id: str, at: float) -> list[str]:
+    """Where the owner may say what he did, or close by hand, for a quarter of an hour; nothing without PUBLIC_URL."""
+    found = links.link(config, trade_id, at)
+    return [] if found is None else ["", f"👉 {found}"]
 
 
 def result(trade: Trade) -> str:
@@ -324,7 +333,8 @@ def _unwatched(position: Position, name: str, title: str, *lines: str, at: float
 
 def blind(config: Config, position: Position, why: str, *, at: float) -> Alert:
     title = f"🙈 {config.symbol} stops cannot fire — CHECK BY HAND"
-    return _unwatched(position, "BLIND", title, f"No trusted price: {why}", "Only the time stop still works.", at=at)
+    lines = [f"No trusted price: {why}", "Only the time stop still works.", *way_in(config, position.id, at)]
+    return _unwatched(position, "BLIND", title, *lines, at=at)
 
 
 def sight_restored(config: Config, position: Position, blind_s: float, *, at: float) -> Alert:

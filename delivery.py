@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 import alerts
 import outbox
-from desk_state import Holding, Pending, State, Turn
+from desk_state import TOLD_KEPT, Holding, Pending, State, Turn
 from events import (
     Alert,
     AlertChanged,
@@ -251,7 +251,8 @@ def forget(turn: Turn) -> None:
     rows = turn.state.outbox
     kept = {key: row for key, row in rows.items() if outbox.is_open(row, turn.at, turn.config)}
     if len(kept) < len(rows):
-        turn.set(outbox=kept)
+        gone = (row for key, row in rows.items() if key not in kept)
+        turn.set(outbox=kept, told=(*turn.state.told, *gone)[-TOLD_KEPT:])
 
 
 # --- what is still owed ------------------------------------------------------------------------------------------------

@@ -547,6 +547,8 @@ class Desk:
             case "close_now":
                 if isinstance(phase, Holding):
                     holding.close(turn, self.market, risk_manager.Leave("by hand", "Closed by hand"))
+            case "took_it" | "skipped_it":
+                holding.take_fill(turn, event.price if event.command == "took_it" else None)
 
     def _stop(self, turn: Turn, event: StopRequested) -> None:
         if turn.state.stopping is not None:

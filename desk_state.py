@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from contract_selector import Selection
-from events import AnyAction, AnyWrite, ChainRow, Commit, Explain, Outgoing, Position, Quote, Trade
+from events import AnyAction, AnyWrite, ChainRow, Commit, Explain, Noted, Outgoing, Position, Quote, Remembered, Trade
 from outbox import Line
 from pnl_tracker import Record
 from risk_manager import WayOut
@@ -86,8 +86,27 @@ class Pending(Struct, frozen=True):
     alert_ids: tuple[str, ...] = ()
 
 
+class FeedDay(Struct, frozen=True):
+    """How good the day's data were, as far as this life has seen: `since` is when it began to look."""
+
+    since: float = 0.0
+    stalls: int = 0
+    stalled_s: float = 0.0
+    drops: int = 0
+    chain_misses: int = 0
+    junk: int = 0
+    blind_s: float = 0.0
+
+
+TOLD_KEPT = 60
+NOTED_KEPT = 300
+
+
 class State(Struct, frozen=True):
-    """All that is known besides the windows of bars; any thread may read it."""
+    """All that is known besides the windows of bars; any thread may read it.
+
+    `told`: the last alerts that nothing can happen to any more. `noted`: the day's signals, near misses and words by hand.
+    """
 
     at: float = 0.0
     started_at: float = 0.0
@@ -101,9 +120,13 @@ class State(Struct, frozen=True):
     last_signal_at: float | None = None
     entries_stopped: bool = False
     record: Record = Record()
+    trades: tuple[Trade, ...] = ()
     trades_today: tuple[Trade, ...] = ()
     opened_today: int = 0
     outbox: dict[str, Outgoing] = {}
+    told: tuple[Outgoing, ...] = ()
+    noted: tuple[Noted, ...] = ()
+    feed: FeedDay = FeedDay()
     line: Line = Line()
     way_out: WayOut = WayOut(phone="the phone has not been proven yet", clock="the clock has not been proven yet")
     clock_by_bars: bool = False
@@ -144,6 +167,8 @@ class Turn:
 
     def write(self, write: AnyWrite) -> None:
         self.writes.append(write)
+        if isinstance(write, Noted):
+            self.set(noted=(*self.state.noted, write)[-NOTED_KEPT:])
 
     def log(self, level: Literal["debug", "info", "warning", "error"], text: str, **fields: float | str | None) -> None:
         self.actions.append(Explain(level, text, fields))

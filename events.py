@@ -163,6 +163,7 @@ class Remembered(Struct, frozen=True):
     outbox: tuple[Outgoing, ...] = ()
     facts: dict[str, float | str | None] = {}
     trades_opened_on: dict[str, int] = {}
+    notes: tuple[Noted, ...] = ()
 
 
 # --- events ------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from events import (
     ChainRow,
     FactSet,
     FetchSettlement,
+    Mills,
     Position,
     PositionClosed,
     PositionMarked,
@@ -143,6 +144,20 @@ def judge(turn: Turn, market: Market, quote: Quote | None = None) -> None:
         close(turn, market, leave)
 
 
+def take_fill(turn: Turn, price: Mills | None) -> None:
+    """What the owner really paid (None: nothing, the BUY was skipped): the stop and a second P&L run on it from here."""
+    holding = turn.state.phase
+    if not isinstance(holding, Holding):
+        return
+    why = None if price is None else risk_manager.fill_refusal(holding.position, price)
+    if why is not None:
+        turn.log("warning", f"fill not taken: {why}", id=holding.position.id)
+        return
+    position = replace(holding.position, real_entry=price)
+    turn.set(phase=replace(holding, position=position))
+    turn.write(PositionMarked(position))
+
+
 def sight_of(turn: Turn, market: Market, holding: Holding, quote: Quote | None) -> Sight:
     assert turn.state.session is not None
     below_since = below_vwap_since(market, holding.position)
@@ -209,7 +224,12 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
     turn.write(PositionClosed(trade))
     turn.write(FactSet("last_exit_at", turn.at))
     turn.set(
-        phase=Flat(), record=record, trades_today=(*turn.state.trades_today, trade), last_exit_at=turn.at, blind_since=None
+        phase=Flat(),
+        record=record,
+        trades=(*turn.state.trades, trade),
+        trades_today=(*turn.state.trades_today, trade),
+        last_exit_at=turn.at,
+        blind_since=None,
     )
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
     spot, vwap = market.spot_and_vwap(turn.at)

@@ -33,6 +33,7 @@ from utils import SHARES
 
 DAY_S = 86_400
 REMEMBERED_ALERTS_S = 2 * DAY_S
+REMEMBERED_NOTES = 300
 FIXED_PARTS = ("id", "contract", "strike", "expiration", "opened_at", "entry", "entry_quote", "signal")
 
 
@@ -208,7 +209,7 @@ def _fate(outgoing: Outgoing) -> tuple[Any, ...]:
 
 
 def load(connection: Connection, now: float) -> Remembered:
-    """Everything a new life needs: the alerts are those not settled and those of the last two days."""
+    """Everything a new life needs: the alerts are those not settled and those of the last two days, the notes the last day's."""
     found = connection.execute("SELECT body FROM position").fetchone()
     trades: dict[str, Trade] = {}
     opened: dict[str, str] = {}
@@ -225,6 +226,10 @@ def load(connection: Connection, now: float) -> Remembered:
         "SELECT body FROM outbox WHERE settled_at IS NULL OR created_at >= ? ORDER BY created_at, rowid",
         (now - REMEMBERED_ALERTS_S,),
     ).fetchall()
+    noted = connection.execute(
+        "SELECT at, subject, body FROM journal WHERE kind = 'noted' AND at >= ? ORDER BY seq DESC LIMIT ?",
+        (now - DAY_S, REMEMBERED_NOTES),
+    ).fetchall()
     days = sorted(opened.values())
     return Remembered(
         position=msgspec.json.decode(found[0], type=Position) if found else None,
@@ -232,6 +237,7 @@ def load(connection: Connection, now: float) -> Remembered:
         outbox=tuple(msgspec.json.decode(body, type=Outgoing) for (body,) in rows),
         facts=dict(connection.execute("SELECT key, value FROM facts ORDER BY key").fetchall()),
         trades_opened_on={day: days.count(day) for day in dict.fromkeys(days)},
+        notes=tuple(Noted(at, subject, msgspec.json.decode(body)) for at, subject, body in reversed(noted)),
     )
 
 

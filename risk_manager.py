@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from events import ExitReason, Mills, Position, Quote
-from utils import CENT, Session, clock_text, down_to_cent, to_mills, up_to_cent
+from utils import CENT, Session, clock_text, dollars, down_to_cent, to_mills, up_to_cent
 
 if TYPE_CHECKING:
     from config import Config
@@ -100,13 +100,25 @@ def with_quote(config: Config, position: Position, quote: Quote, at: float) -> P
     if now is None:
         return seen
     peak = position.peak if position.last_mark is None else max(position.peak, min(position.last_mark, now))
-    hits = position.stop_hits + 1 if stopped(config, position.entry, now) else 0
+    hits = position.stop_hits + 1 if stopped(config, stop_basis(position), now) else 0
     return replace(seen, last_mark=now, peak=peak, stop_hits=hits)
 
 
 def stopped(config: Config, entry: Mills, price: Mills) -> bool:
     """price/entry - 1 <= -STOP_LOSS_PERCENT."""
     return Fraction(price, entry) - 1 <= -percent(config.stop_loss_percent)
+
+
+def stop_basis(position: Position) -> Mills:
+    """What the stop is measured from: the assumed entry, or the owner's own fill where that was dearer and so stops first."""
+    return max(position.entry, position.real_entry or 0)
+
+
+def fill_refusal(position: Position, price: Mills) -> str | None:
+    """Why a price cannot be what the owner paid: a slip of the finger must not become a stop."""
+    if price <= 0 or not Fraction(1, 2) <= Fraction(price, position.entry) <= 2:
+        return f"{dollars(price)} is not near the {dollars(position.entry)} of the BUY"
+    return None
 
 
 def giveback(position: Position) -> Fraction:
@@ -147,13 +159,14 @@ def exit_reason(config: Config, position: Position, sight: Sight) -> Leave | Non
 
 
 def stop_loss(config: Config, position: Position, sight: Sight) -> Leave | None:
-    limit = f"limit -{config.stop_loss_percent:g}%"
-    if sight.quote is not None and sight.quote.ask and stopped(config, position.entry, sight.quote.ask):
-        change = Fraction(sight.quote.ask, position.entry) - 1
+    basis = stop_basis(position)
+    limit = f"limit -{config.stop_loss_percent:g}%" + ("" if basis == position.entry else " of your fill")
+    if sight.quote is not None and sight.quote.ask and stopped(config, basis, sight.quote.ask):
+        change = Fraction(sight.quote.ask, basis) - 1
         if mark(sight.quote) is None:
             return Leave("stop loss", f"Stop loss: ask {float(change):+.1%} ({limit})")
     if sight.marked and position.last_mark is not None and position.stop_hits >= config.stop_confirm_quotes:
-        return Leave("stop loss", f"Stop loss {float(Fraction(position.last_mark, position.entry) - 1):+.1%} ({limit})")
+        return Leave("stop loss", f"Stop loss {float(Fraction(position.last_mark, basis) - 1):+.1%} ({limit})")
     return None
 
 

@@ -52,6 +52,10 @@ class Seconds:
         """The last price: the close of the newest bar."""
         return self._closes[self._newest] or None
 
+    def closes(self) -> list[float]:
+        """The close of each second from the open to the newest bar, 0 where there is none; a copy, for other threads too."""
+        return self._closes[OPEN : self._newest + 1]
+
     def close_by(self, start: int) -> float | None:
         """The close of the last bar that starts at or before `start`, if it is at most 10 s older."""
         return self._close_at(start - self._zero)
