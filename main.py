@@ -100,10 +100,10 @@ class Worker:
         self.desk = Desk(self.config, self.calendar, remembered)
         self._wait_after_crashes(remembered)
         hit("main.ledger-open")
-        self._make_edges()
-        threading.Thread(target=self._watch_main, name="watchdog", daemon=True).start()
         mode = "simulated" if self.config.simulated else "live"
         self.inbox.put(WorkerStarted(at=self.clock.now(), version=VERSION, mode=mode))
+        self._make_edges()
+        threading.Thread(target=self._watch_main, name="watchdog", daemon=True).start()
         try:
             self._loop()
         finally:
