@@ -336,7 +336,7 @@ class Config(BaseModel):
         for name, field in fields().items():
             value = getattr(self, name.lower())
             if group_of(field) != KEYS and value != field.default:
-                told[name] = "(set)" if _is_secret(name) else shown(value)
+                told[name] = "(set)" if is_secret(name) else shown(value)
         return told
 
 
@@ -397,7 +397,8 @@ def shown(value: object) -> str:
     return str(value)
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Whether a setting's value may be shown nowhere."""
     return "SecretStr" in str(fields()[name].annotation)
 
 
@@ -413,7 +414,7 @@ def _quoted(text: str) -> str:
 
 
 def _fault(name: str, field: FieldInfo, text: str) -> str:
-    if _is_secret(name):
+    if is_secret(name):
         secret_kind = "a key of another kind?" if name in ("PUSHOVER_TOKEN", "PUSHOVER_USER_KEY") and len(text) == 32 else ""
         told = f"is not right ({len(text)} characters{'; ' + secret_kind if secret_kind else ''})"
     else:
@@ -445,7 +446,7 @@ def _contradictions(values: Mapping[str, Any], bad: set[str]) -> Iterator[str]:
         told = {name: values.get(name, fields()[name].default) for name in names.split()}
         if bad.isdisjoint(told) and not holds(*told.values()):
             given = ", ".join(
-                f"{name} {_quoted(shown(value))}" for name, value in told.items() if value and not _is_secret(name)
+                f"{name} {_quoted(shown(value))}" for name, value in told.items() if value and not is_secret(name)
             )
             yield f"{sentence} ({given})" if given else sentence
 

@@ -10,6 +10,7 @@ that the disk keeps waiting. If `decide` raises, the old state stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ import holding
 import outbox
 import pnl_tracker
 import risk_manager
-from desk_state import Chain, FeedDay, Flat, Halted, Holding, Seeking, Settling, State, Stopping, Turn
+from desk_state import Chain, FeedDay, Flat, Halted, Holding, Memory, Seeking, Settling, State, Stopping, Turn
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -142,6 +143,18 @@ class Desk:
         actions = turn.seal()
         self.state = turn.state
         return actions
+
+    def memory(self) -> Memory:
+        """All that is known besides the windows of bars."""
+        asked_at = self._phone_asked_at if isfinite(self._phone_asked_at) else None
+        return Memory(self.remembered, self.state, dict(self._said), dict(self._next), asked_at)
+
+    def recall(self, memory: Memory) -> None:
+        """Go on from what another desk knew before the first bar of its day."""
+        self.remembered, self.state = memory.remembered, memory.state
+        self._said, self._next = dict(memory.said), dict(memory.due)
+        self._phone_asked_at = float("-inf") if memory.phone_asked_at is None else memory.phone_asked_at
+        self.market.new_day(memory.state.session)
 
     def _every(self, topic: str, at: float, seconds: float) -> bool:
         """True at most once in `seconds`, for this topic."""

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from config import Config
 
 
-class Flat(Struct, frozen=True):
+class Flat(Struct, frozen=True, tag=True):
     """No position, none in sight."""
 
 
-class Seeking(Struct, frozen=True):
+class Seeking(Struct, frozen=True, tag=True):
     """A signal was seen; fresh quotes of the tracked contracts were asked for under `ticket`."""
 
     ticket: int
@@ -32,7 +32,7 @@ class Seeking(Struct, frozen=True):
     reading: Reading
 
 
-class Holding(Struct, frozen=True):
+class Holding(Struct, frozen=True, tag=True):
     """A position is open. `quote` is its last fresh quote, `marked_at` is when a usable one last came.
 
     Until `wait_until` nothing is decided before a price was seen: after a restart, and for the last quote of a shutdown.
@@ -47,7 +47,7 @@ class Holding(Struct, frozen=True):
     wait_until: float = 0.0
 
 
-class Settling(Struct, frozen=True):
+class Settling(Struct, frozen=True, tag=True):
     """A position outlived its session; its settlement price is being asked for."""
 
     position: Position
@@ -55,7 +55,7 @@ class Settling(Struct, frozen=True):
     next_at: float = 0.0
 
 
-class Halted(Struct, frozen=True):
+class Halted(Struct, frozen=True, tag=True):
     """Nothing more is decided."""
 
     reason: str
@@ -139,6 +139,19 @@ class State(Struct, frozen=True):
     unwritten_at: float = 0.0
     ticket: int = 0
     stopping: Stopping | None = None
+
+
+class Memory(Struct, frozen=True):
+    """All that a desk carries from one turn to the next but the windows of bars, so that the tape can begin anywhere without them.
+
+    `due` is when each repeated thing may be said again; `phone_asked_at` None: never yet.
+    """
+
+    remembered: Remembered
+    state: State
+    said: dict[str, str]
+    due: dict[str, float]
+    phone_asked_at: float | None
 
 
 class Turn:

@@ -58,6 +58,7 @@ from stream import OptionsSocket, StocksSocket
 from threads import STUCK_S, ChainPoller, Edge, PhoneLane, Quotes
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
 
+from tape import Tape
 VERSION = "1.0.0"
 TICK_S = 0.5
 ERRORS_MAX = 3
@@ -83,6 +84,7 @@ class Worker:
         self.makers: dict[str, Callable[[], Edge]] = {}
         self.edges: dict[str, Edge] = {}
         self.replaced: deque[float] = deque()
+        self.tape = Tape(config, clock, VERSION) if config.tape else None
         self.errors: deque[float] = deque()
         self.asked_to_stop: str | None = None
         self.exit_code: int | None = None
@@ -107,6 +109,8 @@ class Worker:
         try:
             self._loop()
         finally:
+        if self.tape is not None:
+            self.tape.begin(self.desk)
             self._stop_edges()
         return OK if self.exit_code is None else self.exit_code
 
@@ -159,7 +163,9 @@ class Worker:
             hit("desk.before-decide")
             actions = self.desk.decide(events)
             hit("desk.decided")
-        except Exception:
+        except Exception as fault:
+            if self.tape is not None:
+                self.tape.take(self.desk, events, raised=type(fault).__name__)
             self.log.exception(
                 "the desk could not decide; its old state stands", events=[type(e).__name__ for e in events[-5:]]
             )
@@ -177,6 +183,8 @@ class Worker:
         phase = self.desk.state.phase
         if len(self.errors) >= ERRORS_MAX and isinstance(phase, Holding):
             say_at_once(self.config, self.clock, alerts.cannot_decide(self.config, phase.position, at=now))
+        if self.tape is not None:
+            self.tape.take(self.desk, events, actions)
             self.exit_code = BROKEN
 
     def _hand_over(self, action: AnyAction) -> None:
@@ -284,6 +292,8 @@ def say_at_once(config: Config, clock: Clock, alert: Alert) -> None:
 
 def described(fault: BaseException | None) -> str:
     return "without a word" if fault is None else f"{type(fault).__name__}: {fault}"
+        if self.tape is not None:
+            self.tape.stop()
 
 
 def main(arguments: list[str]) -> int:

@@ -156,7 +156,7 @@ def numbers(reading: Reading) -> dict[str, float | str | None]:
         "close": reading.close,
         "vwap_60": reading.vwap_60,
         "vwap_300": reading.vwap_300,
-        "rising_s": reading.rising_s,
+        "rising_s": float(reading.rising_s),
         "volume": reading.volume,
         "volume_p95": reading.volume_p95,
         "volume_z": reading.volume_z,
