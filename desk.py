@@ -168,7 +168,7 @@ class Desk:
     def _start(self, turn: Turn, event: WorkerStarted) -> None:
         """Take up what the last life left: cooldowns, the record, the outbox, the position."""
         kept, facts = self.remembered, self.remembered.facts
-        last_seen_at = number(facts.get("alive_at"))
+        last_seen_at = max((at for key in ("running_since", "alive_at") if (at := number(facts.get(key))) is not None), default=None)
         crashes = crashes_of(facts)
         lived = replace(event, away_s=None if last_seen_at is None else turn.at - last_seen_at, crashes=crashes)
         fault = f"{crashes} unclean ends in a row" if crashes >= CRASHES_MAX else None
