@@ -70,6 +70,12 @@ def _match(pattern: str, text: str) -> str:
     return text
 
 
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError
+    return path
+
+
 def _number(convert: Callable[[str], object], pattern: str) -> Callable[[str], object]:
     return lambda text: convert(_match(pattern, text))
 
@@ -136,6 +142,7 @@ HttpBase = Annotated[str, BeforeValidator(_endpoint("http", "https"))]
 SocketUrl = Annotated[str, BeforeValidator(_endpoint("ws", "wss"))]
 HostName = Annotated[str, BeforeValidator(lambda text: _match(r"[A-Za-z0-9.:_-]{1,253}", text))]
 FilePath = Annotated[Path, BeforeValidator(lambda text: Path(_match(r".{1,1024}", text)).expanduser())]
+ExistingFile = Annotated[Path, BeforeValidator(lambda text: _existing(Path(_match(r".{1,1024}", text)).expanduser()))]
 ApiKey = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[A-Za-z0-9_.~-]{8,128}", text)))]
 PhoneKey = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[A-Za-z0-9]{30}", text)))]
 PageToken = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[!-~]{16,256}", text)))]
@@ -185,8 +192,8 @@ class Config(BaseModel):
         PLACES, "Pushover base, without /1/messages.json", "https://api.pushover.net", allowed=HTTP_WORDS
     )
     data_dir: FilePath = _setting(PLACES, "Folder of ledger, tape, caches and log", Path("data"), allowed="a folder")
-    clock_file: FilePath | None = _setting(
-        PLACES, "A simulated market's clock; only when every URL is on this machine", None, allowed="a file"
+    clock_file: ExistingFile | None = _setting(
+        PLACES, "A simulated market's clock; only when every URL is on this machine", None, allowed="a file that is there"
     )
 
     log_file: FilePath = _setting(PAGES, "Log file, in DATA_DIR unless absolute", Path("iwm_momentum.log"), allowed="a file")

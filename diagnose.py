@@ -4,7 +4,7 @@
     python diagnose.py --send       and a test alert to the phone
     python diagnose.py --offline    only what needs no network
 
-Exit code 0 only if every check that matters for an entry and for an exit is passed.
+Exit code 0 only if a position could be opened and closed; 1 if something is wrong, 2 if only the exchange is closed today.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, clo
 
 MAX_SKEW_S = 2.0
 LOGIN_PATIENCE_S = 12.0
+NO_SESSION = "no session today"
 REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+)")
 
 
@@ -81,7 +82,7 @@ def calendar(now: float) -> tuple[Session | None, list[Check]]:
     if session is None:
         following = sessions.next_after(day)
         after = "" if following is None else f", the next one is {following.date:%A %Y-%m-%d}"
-        return None, [Check(None, f"no session today, {day:%A %Y-%m-%d}{after}")]
+        return None, [Check(None, f"{NO_SESSION}, {day:%A %Y-%m-%d}{after}")]
     early = "" if session.is_full else ", EARLY CLOSE"
     hours = f"{clock_text(session.open_at)}-{clock_text(session.close_at)} ET{early}"
     return session, [Check(True, f"session today, {day:%A %Y-%m-%d}: {hours}")]
@@ -256,7 +257,7 @@ def main(arguments: list[str]) -> int:
     try:
         config = load()
     except ConfigError as fault:
-        print(Check(False, f"settings: {fault}", "see .env.example"))
+        print(Check(False, f"{fault}"))
         return 1
     settings = Check(True, "settings")
     print(settings)
@@ -264,12 +265,20 @@ def main(arguments: list[str]) -> int:
     for check in checks(config, clock, offline=given.offline, send=given.send):
         print(check, flush=True)
         found.append(check)
+    return verdict(found, offline=given.offline)
+
+
+def verdict(found: list[Check], *, offline: bool) -> int:
+    """The last line, and the exit code: 0 all is well, 1 something is not, 2 all is well but there is no session today."""
     failed = sum(check.ok is False for check in found)
-    closed = (
-        " (no session today: nothing could be opened)" if any("no session today" in check.what for check in found) else ""
-    )
-    print(f"\n{failed} of {len(found)} checks failed" if failed else f"\nA position could be opened and closed.{closed}")
-    return 1 if failed else 0
+    if failed:
+        print(f"\n{failed} of {len(found)} checks failed: no position could be opened and closed.")
+        return 1
+    if any(check.what.startswith(NO_SESSION) for check in found):
+        print("\nNothing is wrong, but there is no session today: no position could be opened.")
+        return 2
+    print("\nNothing is wrong here; the network was not asked." if offline else "\nA position could be opened and closed.")
+    return 0
 
 
 if __name__ == "__main__":

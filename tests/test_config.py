@@ -174,7 +174,7 @@ def test_names_of_other_programs_are_left_alone() -> None:
         {"BUY_VOID_SECONDS": "10"},
         {"HTTP_HOST": "0.0.0.0"},
         {"PUBLIC_URL": "https://desk.example.com"},
-        {"CLOCK_FILE": "clock", "POLYGON_WS_URL": "ws://127.0.0.1:1/stocks"},
+        {"CLOCK_FILE": __file__, "POLYGON_WS_URL": "ws://127.0.0.1:1/stocks"},
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, str]) -> None:
@@ -190,7 +190,7 @@ def test_a_contradiction_is_not_claimed_of_a_value_that_could_not_be_read() -> N
 @pytest.mark.fault("C06")
 def test_a_simulated_clock_is_taken_only_when_every_place_is_this_machine() -> None:
     here = {
-        "CLOCK_FILE": "clock",
+        "CLOCK_FILE": __file__,
         "POLYGON_WS_URL": "ws://127.0.0.1:9001/stocks",
         "POLYGON_OPTIONS_WS_URL": "ws://localhost:9001/options",
         "POLYGON_REST_URL": "http://127.0.0.1:9002",
