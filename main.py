@@ -102,6 +102,8 @@ class Worker:
         self.desk = Desk(self.config, self.calendar, remembered)
         self._wait_after_crashes(remembered)
         hit("main.ledger-open")
+        if self.tape is not None:
+            self.tape.begin(self.desk)
         mode = "simulated" if self.config.simulated else "live"
         self.inbox.put(WorkerStarted(at=self.clock.now(), version=VERSION, mode=mode))
         self._make_edges()
@@ -109,8 +111,6 @@ class Worker:
         try:
             self._loop()
         finally:
-        if self.tape is not None:
-            self.tape.begin(self.desk)
             self._stop_edges()
         return OK if self.exit_code is None else self.exit_code
 
