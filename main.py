@@ -16,13 +16,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import alerts
 import logger
 import outbox
 from config import Config, ConfigError, load
+from dashboard.edge import Heartbeat, Pages
+from dashboard.metrics import Work
+from dashboard.view import LOOK_S, View, look
 from data_folder import DataFolder, DiskTrouble, FolderBusy
 from desk import CRASHES_MAX, Desk, crashes_of
 from desk_state import Holding
@@ -55,10 +58,10 @@ from inbox import Inbox
 from phone import Phone
 from scribe import Scribe
 from stream import OptionsSocket, StocksSocket
+from tape import Tape
 from threads import STUCK_S, ChainPoller, Edge, PhoneLane, Quotes
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
 
-from tape import Tape
 VERSION = "1.0.0"
 TICK_S = 0.5
 ERRORS_MAX = 3
@@ -72,23 +75,27 @@ PHONE_RANKS = {"BUY": 0, "BLIND": 1, "CRITICAL": 2, "OPS": 3, "SELL": 0}
 
 
 class Worker:
-    """One life of the worker. `run` returns the exit code."""
+    """One life of the worker. `run` returns the exit code. `lines` gives the last lines of the log."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, lines: Callable[[], Sequence[str]] = tuple) -> None:
         self.config = config
         self.clock = clock
         self.log = logger.of("worker")
         self.inbox = Inbox()
         self.calendar = SessionCalendar(new_york(clock.now()).date())
         self.scribe = Scribe(self.inbox.put, config.data_dir, clock)
+        self.tape = Tape(config, clock, VERSION) if config.tape else None
         self.makers: dict[str, Callable[[], Edge]] = {}
         self.edges: dict[str, Edge] = {}
         self.replaced: deque[float] = deque()
-        self.tape = Tape(config, clock, VERSION) if config.tape else None
         self.errors: deque[float] = deque()
         self.asked_to_stop: str | None = None
         self.exit_code: int | None = None
         self.beat_at = time.monotonic()
+        self.asleep = threading.Event()  # never set: a sleep that also works under a shifted clock
+        self.lines = lines
+        self.work = Work()
+        self.view: View | None = None
 
     # --- a life --------------------------------------------------------------------------------------------------------
 
@@ -134,7 +141,7 @@ class Worker:
             self.log.warning(f"{crashes} unclean ends in a row: the start waits", seconds=pause)
             until = time.monotonic() + pause
             while self.asked_to_stop is None and time.monotonic() < until:
-                time.sleep(0.1)
+                self.asleep.wait(0.1)
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = signal.Signals(number).name
@@ -157,8 +164,11 @@ class Worker:
                 events.append(HalfSecondPassed(at=now))
             if events:
                 self._decide(events)
+            if self.view is None or time.monotonic() - self.view.made_at >= LOOK_S:
+                self.view = look(self.desk, self.inbox, len(self.replaced), self.clock.now())
 
     def _decide(self, events: list[AnyEvent]) -> None:
+        began, waited_s = time.monotonic(), self.clock.now() - events[0].at
         try:
             hit("desk.before-decide")
             actions = self.desk.decide(events)
@@ -173,7 +183,10 @@ class Worker:
             return
         for action in actions:
             self._hand_over(action)
+        if self.tape is not None:
+            self.tape.take(self.desk, events, actions)
         hit("desk.handed-over")
+        self.work.decided(events, time.monotonic() - began, waited_s)
 
     def _count_error(self, now: float) -> None:
         """Three in a minute with a position open: have the owner look by hand, and end."""
@@ -183,8 +196,6 @@ class Worker:
         phase = self.desk.state.phase
         if len(self.errors) >= ERRORS_MAX and isinstance(phase, Holding):
             say_at_once(self.config, self.clock, alerts.cannot_decide(self.config, phase.position, at=now))
-        if self.tape is not None:
-            self.tape.take(self.desk, events, actions)
             self.exit_code = BROKEN
 
     def _hand_over(self, action: AnyAction) -> None:
@@ -220,11 +231,17 @@ class Worker:
             "chain": lambda: ChainPoller(emit, config, clock, self._session_at),
             "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours),
         }
+        self.makers["http"] = lambda: Pages(emit, config, clock, self._see, self.work, self.lines, VERSION)
+        if config.heartbeat_url is not None:
+            self.makers["heartbeat"] = lambda: Heartbeat(emit, config, clock, self._see)
         if config.options_stream != "off":
             self.makers["options"] = lambda: OptionsSocket(emit, config, clock)
         for name, make in self.makers.items():
             self.edges[name] = make()
             self.edges[name].start()
+
+    def _see(self) -> View | None:
+        return self.view
 
     def _session_at(self, at: float) -> Session | None:
         return self.calendar.at(at)
@@ -246,8 +263,9 @@ class Worker:
 
     def _replace(self, name: str, edge: Edge, reason: str) -> None:
         now = time.monotonic()
-        self.replaced.append(now)
-        while self.replaced[0] < now - REPLACEMENTS_WITHIN_S:
+        if not edge.is_spare:
+            self.replaced.append(now)
+        while self.replaced and self.replaced[0] < now - REPLACEMENTS_WITHIN_S:
             self.replaced.popleft()
         if len(self.replaced) > REPLACEMENTS_MAX:
             self._give_up(f"threads end again and again, {name} last: {reason}")
@@ -274,11 +292,13 @@ class Worker:
             edge.join(1.0)
         self.scribe.stop()
         self.scribe.join(5.0)
+        if self.tape is not None:
+            self.tape.stop()
 
     def _watch_main(self) -> None:
         """A main loop that hangs is no worker: write down where every thread stands, and end at once."""
         while time.monotonic() - self.beat_at < STUCK_S:
-            time.sleep(1.0)
+            self.asleep.wait(1.0)
         self.log.error("the main loop hangs; the process ends")
         faulthandler.dump_traceback()
         os._exit(BROKEN)
@@ -292,8 +312,6 @@ def say_at_once(config: Config, clock: Clock, alert: Alert) -> None:
 
 def described(fault: BaseException | None) -> str:
     return "without a word" if fault is None else f"{type(fault).__name__}: {fault}"
-        if self.tape is not None:
-            self.tape.stop()
 
 
 def main(arguments: list[str]) -> int:
@@ -332,7 +350,10 @@ def live(config: Config, clock: Clock) -> int:
         for warning in (*config.warnings, *lock.warnings(os.environ)):
             logger.of("worker").warning(warning)
         try:
-            return Worker(config, clock).run()
+            return Worker(config, clock, log.recent.copy).run()
+        except Exception:
+            logger.of("worker").exception("the worker ends: a part of it could not be built")
+            return BROKEN
         finally:
             log.close()
 

@@ -1,0 +1,208 @@
+"""The page: its files, its stream of news, its charts' past, and the way in. Files are read once, at the start."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import links
+from dashboard import frame
+from dashboard.actions import Actions
+from dashboard.chart import columns
+from dashboard.guard import Guard
+from dashboard.health import health
+from dashboard.server import Answer, Request
+from dashboard.view import View
+from desk_state import Holding
+
+if TYPE_CHECKING:
+    from config import Config
+    from threads import Emit
+    from utils import Clock
+
+JSON = "application/json"
+EVENTS = "text/event-stream; charset=utf-8"
+TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+         ".svg": "image/svg+xml"}  # fmt: skip
+STATIC = Path(__file__).parent / "static"
+PUBLIC = ("login.html", "login.js", "act.html", "act.js", "page.css", "icon.svg", "shared.js")
+PRIVATE = ("index.html", "page.js", "charts.js", "uPlot.iife.min.js", "uPlot.min.css")
+CHART_KEPT_S = 5.0
+SILENCE_S = 15.0
+RETRY_MS = 1_000
+
+
+class Page:
+    """Everything below `/` that is not a number for machines. Runs in the http thread alone."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        guard: Guard,
+        sees: Callable[[], View | None],
+        lines: Callable[[], Sequence[str]],
+        emit: Emit,
+        version: str,
+    ) -> None:
+        self._config, self._clock, self._guard, self._sees, self._lines = config, clock, guard, sees, lines
+        self._about = {
+            "version": version,
+            "mode": "simulated" if config.simulated else "live",
+            "symbol": config.symbol,
+            "leader": config.leader,
+        }
+        self._secret = None if config.dashboard_token is None else config.dashboard_token.get_secret_value()
+        self._actions = Actions(guard, sees, clock.now, emit)
+        self._files = {name: (STATIC / name).read_bytes() for name in (*PUBLIC, *PRIVATE)}
+        self._sent: dict[str, bytes] = {}
+        self._sent_at = 0.0
+        self._contracts: tuple[float, Any] = (-1.0, None)
+        self._chart: tuple[float, bytes] = (float("-inf"), b"")
+
+    # --- the stream ---
+
+    def news(self) -> bytes:
+        """What has changed since it was last called, as an event; a sign of life when nothing has for long; or nothing."""
+        view = self._sees()
+        if view is None:
+            return b""
+        now = time.monotonic()
+        encoded = self._sections(view)
+        changed = {name: section for name, section in encoded.items() if self._sent.get(name) != section}
+        self._sent = encoded
+        if changed:
+            self._sent_at = now
+            return event(changed)
+        if now - self._sent_at >= SILENCE_S:
+            self._sent_at = now
+            return b": nothing new\n\n"
+        return b""
+
+    def _sections(self, view: View) -> dict[str, bytes]:
+        found = health(view, self._clock.now(), time.monotonic())
+        parts = frame.sections(self._config, view, found, self._lines())
+        return {name: msgspec.json.encode(part) for name, part in parts.items()} | {
+            "contracts": self._contract_section(view)
+        }
+
+    def _contract_section(self, view: View) -> bytes:
+        """Made once a chain."""
+        chain = view.state.chain
+        received_at = 0.0 if chain is None else chain.received_at
+        if self._contracts[0] != received_at:
+            self._contracts = received_at, msgspec.json.encode(frame.contracts(self._config, view.state, chain))
+        encoded: bytes = self._contracts[1]
+        return encoded
+
+    # --- requests ---
+
+    def answer(self, request: Request) -> Answer:
+        match request.method, request.path:
+            case "POST", "/login":
+                return self._log_in(request)
+            case "POST", "/act":
+                return self._act(request)
+            case "GET" | "HEAD", "/link":
+                return self._link(request)
+            case "GET" | "HEAD", "/act":
+                return self._file("act.html")
+            case "GET" | "HEAD", path if path[1:] in PUBLIC:
+                return self._file(path[1:])
+            case "GET" | "HEAD", path:
+                return self._private(request, path)
+        return Answer(405, b"not by this method\n", headers=(("Allow", "GET, HEAD"),))
+
+    def _private(self, request: Request, path: str) -> Answer:
+        knows = self._guard.reader(request, self._clock.now())
+        if path == "/":
+            return self._file("index.html" if knows else "login.html")
+        if path not in ("/events", "/chart", "/me") and path[1:] not in PRIVATE:
+            return Answer(404, b"there is nothing here\n")
+        if not knows:
+            return Answer(401, b"a token is needed\n")
+        if path == "/events":
+            return self._stream(request)
+        if path == "/chart":
+            return self._chart_answer()
+        if path == "/me":
+            may_act = not self._guard.is_open
+            return told(200, {**self._about, "may_act": may_act, "word": self._guard.page_word(request) if may_act else ""})
+        return self._file(path[1:])
+
+    def _file(self, name: str) -> Answer:
+        return Answer(200, self._files[name], TYPES[Path(name).suffix])
+
+    def _stream(self, request: Request) -> Answer:
+        if request.method == "HEAD":
+            return Answer(405, headers=(("Allow", "GET"),))
+        view = self._sees()
+        first = b"retry: %d\n" % RETRY_MS + (b"\n" if view is None else event(self._sections(view)))
+        return Answer(200, first, EVENTS, headers=(("X-Accel-Buffering", "no"),), stream=True)
+
+    def _chart_answer(self) -> Answer:
+        made_at, body = self._chart
+        view = self._sees()
+        if view is not None and time.monotonic() - made_at >= CHART_KEPT_S:
+            body = gzip.compress(msgspec.json.encode(columns(view)), 1)
+            self._chart = time.monotonic(), body
+        if not body:
+            return told(503, {"says": "the desk has not begun yet"})
+        return Answer(200, body, JSON, headers=(("Content-Encoding", "gzip"),))
+
+    # --- the way in, and what may be done ---
+
+    def _log_in(self, request: Request) -> Answer:
+        if not is_json(request):
+            return Answer(415)
+        try:
+            given = msgspec.json.decode(request.body, type=dict[str, str]).get("token", "")
+        except msgspec.MsgspecError:
+            return Answer(400)
+        if not self._guard.is_token(given):
+            return told(401, {"says": "That is not the token."})
+        return Answer(204, headers=(("Set-Cookie", self._guard.session_cookie(self._clock.now())),))
+
+    def _act(self, request: Request) -> Answer:
+        if not is_json(request):
+            return Answer(415)
+        trade_id = self._linked(request)
+        who = "link" if trade_id is not None else self._guard.doer(request, self._clock.now())
+        if who is None:
+            needed = "Set DASHBOARD_TOKEN to act from here." if self._guard.is_open else "The token is needed for this."
+            return told(401, {"says": needed})
+        return self._actions.act(request.body, who, trade_id)
+
+    def _linked(self, request: Request) -> str | None:
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if self._secret is None or kind.lower() != "link":
+            return None
+        return links.trade_of(self._secret, given.strip(), self._clock.now())
+
+    def _link(self, request: Request) -> Answer:
+        """What the page behind an alert's link is about."""
+        trade_id, view = self._linked(request), self._sees()
+        if trade_id is None or view is None:
+            return told(401, {"says": "This link is too old, or not one of ours. Open the page instead."})
+        phase = view.state.phase
+        is_open = isinstance(phase, Holding) and phase.position.id == trade_id
+        held = frame.position(self._config, view) if is_open else None
+        return told(200, {"position": held, "trade": trade_id, "stopped": view.state.entries_stopped, **self._about})
+
+
+def event(changed: dict[str, bytes]) -> bytes:
+    """A server-sent event of sections that are JSON already; JSON has no line ends."""
+    return b"data: {" + b",".join(b'"%b":%b' % (name.encode(), section) for name, section in changed.items()) + b"}\n\n"
+
+
+def is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
+
+
+def told(status: int, what: Any) -> Answer:
+    return Answer(status, msgspec.json.encode(what), JSON)

@@ -1,0 +1,86 @@
+"""What is answered to whom: a fixed table of paths, and the same head on every answer. No path of the disk comes from a URL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dashboard.guard import Guard
+from dashboard.health import Health, health, readiness
+from dashboard.metrics import CONTENT_TYPE, Seen, Work, exposition
+from dashboard.page import Page
+from dashboard.server import Answer, Request
+from dashboard.view import View
+
+if TYPE_CHECKING:
+    from config import Config
+    from utils import Clock
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
+)
+HEAD = (
+    ("Content-Security-Policy", POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+    ("Cache-Control", "no-store"),
+)
+HSTS = (("Strict-Transport-Security", "max-age=31536000"),)
+JSON = "application/json"
+
+
+class Routes:
+    """Answers requests from the last View. `page` is None with DASHBOARD=off."""
+
+    def __init__(
+        self, config: Config, clock: Clock, guard: Guard, sees: Callable[[], View | None], work: Work, page: Page | None
+    ) -> None:
+        self._clock, self._guard, self._sees, self._work = clock, guard, sees, work
+        self._page = page
+        self._head = HEAD + (HSTS if guard.is_encrypted else ())
+        self._seen = Seen(sees, clock.now, self._health)
+
+    def answer(self, request: Request) -> Answer:
+        answer = self._route(request)
+        return msgspec.structs.replace(answer, headers=(*answer.headers, *self._head))
+
+    def _route(self, request: Request) -> Answer:
+        if not self._guard.is_ours(request.headers.get("host")):
+            return Answer(421, b"this server does not go by that name\n")
+        if not self._guard.is_same_site(request, strictly=request.method not in ("GET", "HEAD")):
+            return Answer(403, b"not from another site\n")
+        if request.path in ("/health", "/ready", "/metrics"):
+            return self._numbers(request) if request.method in ("GET", "HEAD") else not_allowed("GET, HEAD")
+        if self._page is None:
+            return Answer(404, b"there is nothing here\n")
+        return self._page.answer(request)
+
+    def _numbers(self, request: Request) -> Answer:
+        knows = self._guard.reader(request, self._clock.now())
+        if request.path == "/health":
+            return told(self._health(), knows)
+        if request.path == "/ready":
+            return told(readiness(self._sees(), self._clock.now(), time.monotonic()), knows)
+        if not knows:
+            return Answer(401, b"a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),))
+        return Answer(200, exposition(self._work.registry, self._seen), CONTENT_TYPE)
+
+    def _health(self) -> Health:
+        return health(self._sees(), self._clock.now(), time.monotonic())
+
+
+def told(found: Health, knows: bool) -> Answer:
+    """A stranger learns the reason, and no number."""
+    said = {"status": found.status, "reason": found.reason} | ({"detail": found.detail} if knows else {})
+    return Answer(200 if found.is_well else 503, msgspec.json.encode(said) + b"\n", JSON)
+
+
+def not_allowed(methods: str) -> Answer:
+    return Answer(405, b"not by this method\n", headers=(("Allow", methods),))
