@@ -431,7 +431,9 @@ def no_profile(config: Config, reason: str, *, at: float) -> Alert:
 def phone_trouble(config: Config, reason: str, *, at: float) -> Alert:
     """For the fallback channel and the log: the phone cannot be relied on."""
     alert_id, title = f"{new_york(at):%Y%m%d-%H%M%S}-PHONE", f"📵 {config.symbol} phone in doubt"
-    return _alert(alert_id, "CRITICAL", title, [reason, "No BUY until it is proven."], at=at, priority=1, expires_at=at + 3600.0)
+    return _alert(
+        alert_id, "CRITICAL", title, [reason, "No BUY until it is proven."], at=at, priority=1, expires_at=at + 3600.0
+    )
 
 
 def summary(
@@ -451,6 +453,17 @@ def summary(
         *lifetime(record),
     ]
     return _ops("SUMMARY", f"📋 {config.symbol} {session.date:%Y-%m-%d}", *filter(None, lines), at=at)
+
+
+def morning(config: Config, session: Session, checks: Iterable[tuple[str, str | None, str]], *, at: float) -> Alert:
+    """GO or NO-GO before the open. A check is its name, what is wrong (None: nothing), and what was found."""
+    told = list(checks)
+    faults = [f"❌ {name}: {fault}" for name, fault, _ in told if fault is not None]
+    good = [f"✅ {name}: {found}" if found else f"✅ {name}" for name, fault, found in told if fault is None]
+    close = f"Open {clock_text(session.open_at)[:5]}, close {clock_text(session.close_at)[:5]} ET"
+    lines = [close + ("" if session.is_full else " — EARLY CLOSE"), *faults, *good]
+    title = f"🚫 {config.symbol} NO-GO" if faults else f"🟩 {config.symbol} GO"
+    return _ops("MORNING", title, *lines, at=at, priority=1 if faults else 0)
 
 
 # --- the log -----------------------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ from msgspec.structs import replace
 
 import alerts
 import contract_selector
+import daily
 import delivery
 import holding
 import outbox
 import pnl_tracker
 import risk_manager
-from desk_state import Chain, FeedDay, Flat, Halted, Holding, Memory, Seeking, Settling, State, Stopping, Turn
+from desk_state import Chain, FeedDay, Flat, Halted, Holding, Memory, Seeking, State, Stopping, Turn
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -80,7 +81,6 @@ PROGRESS_S = 60.0
 CUTOFF_REMINDER_S = 300.0
 MAX_SKEW_S = 2.0
 PROFILE_AHEAD_S = 3600.0
-SUMMARY_AFTER_S = 60.0
 CRASHES_MAX = 3
 STEADY_S = 600.0
 
@@ -168,7 +168,9 @@ class Desk:
     def _start(self, turn: Turn, event: WorkerStarted) -> None:
         """Take up what the last life left: cooldowns, the record, the outbox, the position."""
         kept, facts = self.remembered, self.remembered.facts
-        last_seen_at = max((at for key in ("running_since", "alive_at") if (at := number(facts.get(key))) is not None), default=None)
+        last_seen_at = max(
+            (at for key in ("running_since", "alive_at") if (at := number(facts.get(key))) is not None), default=None
+        )
         crashes = crashes_of(facts)
         lived = replace(event, away_s=None if last_seen_at is None else turn.at - last_seen_at, crashes=crashes)
         fault = f"{crashes} unclean ends in a row" if crashes >= CRASHES_MAX else None
@@ -330,6 +332,7 @@ class Desk:
         turn.log_change("chain", f"tracked contracts: {names}")
 
     def _miss_chain(self, turn: Turn, event: ChainFailed) -> None:
+        turn.tally(chain_misses=1)
         age = None if turn.state.chain is None else round(turn.at - turn.state.chain.received_at)
         turn.log_change("chain", f"chain of {event.right}s could not be had: {event.reason}", last_good_age_s=age)
         if event.refused and self._every("chain refused", turn.at, 3600.0):
@@ -342,7 +345,9 @@ class Desk:
         if isinstance(phase, Holding) and turn.state.stopping is not None:
             for row in event.rows:
                 if row.quote is not None:
-                    last = QuoteSeen(at=turn.at, contract=row.contract, quote=row.quote, source="rest", underlying=row.underlying)
+                    last = QuoteSeen(
+                        at=turn.at, contract=row.contract, quote=row.quote, source="rest", underlying=row.underlying
+                    )
                     self._take_quote(turn, last)
 
     def _enter(self, turn: Turn, seeking: Seeking, fresh: dict[str, Any], reason: str | None) -> None:
@@ -391,6 +396,7 @@ class Desk:
     def _feed_dropped(self, turn: Turn, event: FeedDropped) -> None:
         turn.log("warning", f"{event.feed} socket lost: {event.reason}", retry_in_s=round(event.retry_in_s, 1))
         if event.feed == "stocks":
+            turn.tally(drops=1)
             self.market.lost_sight()
 
     def _feed_refused(self, turn: Turn, event: FeedRefused) -> None:
@@ -407,6 +413,7 @@ class Desk:
             )
 
     def _junk_dropped(self, turn: Turn, event: JunkDropped) -> None:
+        turn.tally(junk=sum(event.counts.values()))
         turn.log("warning", f"malformed input dropped from {event.feed}", **dict(event.counts))
 
     def _watch_delay(self, turn: Turn) -> None:
@@ -439,6 +446,7 @@ class Desk:
         turn.set(stalled_since=None, feed_refused="")
         if since is None:
             return
+        turn.tally(stalls=1, stalled_s=turn.at - since)
         turn.log("info", "data feed restored", stalled_s=round(turn.at - since, 1))
         delivery.say(turn, alerts.data_restored(turn.config, turn.at - since, at=turn.at))
         self._ask_history(turn)
@@ -510,7 +518,10 @@ class Desk:
             turn.do(CheckPhone())
         if turn.in_hours():
             self._progress(turn)
-        self._summary(turn)
+        if daily.is_morning(turn) and self._first_today(turn, "morning"):
+            daily.say_go(turn, self.market)
+        if daily.is_evening(turn) and self._first_today(turn, "summary"):
+            daily.say_summary(turn, self.market)
         if turn.state.way_out.starts is not None and turn.at - turn.state.started_at >= STEADY_S:
             turn.set(way_out=replace(turn.state.way_out, starts=None))
             turn.write(FactSet("crashes", 0.0))
@@ -531,19 +542,13 @@ class Desk:
         if turn.at >= cutoff and self._every("cutoff", turn.at, CUTOFF_REMINDER_S):
             turn.log("info", f"⏰ No entries allowed after {risk_manager.hhmm(cutoff)} ET")
 
-    def _summary(self, turn: Turn) -> None:
-        """After the close, what the day was worth; once a day, across restarts."""
-        session, day = turn.state.session, turn.state.day
-        if (
-            session is None
-            or turn.at < session.close_at + SUMMARY_AFTER_S
-            or isinstance(turn.state.phase, Holding | Settling)
-        ):
-            return
-        if self.remembered.facts.get("summary") == str(day) or not self._every(f"summary {day}", turn.at, 86_400.0):
-            return
-        turn.write(FactSet("summary", str(day)))
-        delivery.say(turn, alerts.summary(turn.config, session, turn.state.trades_today, turn.state.record, at=turn.at))
+    def _first_today(self, turn: Turn, topic: str) -> bool:
+        """True once a day for this topic, across restarts."""
+        today = str(turn.state.day)
+        if self.remembered.facts.get(topic) == today or not self._every(f"{topic} {today}", turn.at, 86_400.0):
+            return False
+        turn.write(FactSet(topic, today))
+        return True
 
     # --- people and the end --------------------------------------------------------------------------------------------
 

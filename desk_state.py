@@ -193,6 +193,11 @@ class Turn:
             if text:
                 self.log("info", text, **fields)
 
+    def tally(self, **more: float) -> None:
+        """Add to what is counted of the day's feed."""
+        feed = self.state.feed
+        self.set(feed=replace(feed, **{name: getattr(feed, name) + count for name, count in more.items()}))
+
     def in_hours(self) -> bool:
         session = self.state.session
         return session is not None and session.open_at <= self.at < session.close_at

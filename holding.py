@@ -284,6 +284,7 @@ def watch_sight(turn: Turn, market: Market) -> None:
         delivery.say(turn, alerts.blind(turn.config, holding.position, why, at=turn.at))
     elif why is None and since is not None:
         turn.set(blind_since=None)
+        turn.tally(blind_s=turn.at - since)
         turn.log("warning", "sight restored", id=holding.position.id, blind_s=round(turn.at - since))
         delivery.say(turn, alerts.sight_restored(turn.config, holding.position, turn.at - since, at=turn.at))
 

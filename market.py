@@ -32,6 +32,7 @@ class Market:
         self.heard: dict[str, float] = {}
         self.new_second = False
         self.delay_s = 0.0
+        self.heard_delay_s: float | None = None
         self._delayed = 0
 
     def new_day(self, session: Session | None) -> None:
@@ -49,6 +50,7 @@ class Market:
         if symbol not in self.basket:
             return
         self.heard[symbol] = event.at
+        self.heard_delay_s = event.at - bar.start - 1
         if windows is None:
             return
         if symbol == self.symbol:
@@ -128,6 +130,11 @@ class Market:
         """The last price while it is fresh, and VWAP_60 beside it."""
         reading = self.reading()
         return (None, None) if reading is None or self.fresh_close(at) is None else (reading.close, reading.vwap_60)
+
+    def seconds_known(self) -> tuple[int, int]:
+        """How many seconds of the session so far have a bar, and of how many."""
+        closes = [] if self.windows is None else self.windows.closes()
+        return sum(close > 0 for close in closes), len(closes)
 
     def session_volume(self) -> float:
         """Shares in all bars of the session that are known."""
