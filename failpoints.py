@@ -1,7 +1,8 @@
 """Named places where a test may let the worker die, fail, hang or end: `FAILPOINT=name:action:n` in the environment.
 
 Without that variable `hit` compares with None and returns. Actions, taken at the n-th hit (`2`), or from it on (`2+`):
-`kill` SIGKILL to the own process, `raise` a RuntimeError, `sleep` for ten minutes, `exit` SystemExit, which ends a thread in silence.
+`kill` SIGKILL to the own process, `raise` a RuntimeError, `exit` SystemExit, which ends a thread in silence, `sleep` for ten minutes,
+`pause` for a second, said on stderr.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import signal
 import threading
 import time
 
-SLEEP_S = 600.0
-ACTIONS = ("kill", "raise", "sleep", "exit")
+SLEEP_S, PAUSE_S = 600.0, 1.0
+ACTIONS = ("kill", "raise", "exit", "sleep", "pause")
 
 
 class Failpoint:
@@ -43,6 +44,9 @@ class Failpoint:
                 raise RuntimeError(f"failpoint {self.name}")
             case "sleep":
                 time.sleep(SLEEP_S)
+            case "pause":
+                os.write(2, f"paused at {self.name}\n".encode())
+                time.sleep(PAUSE_S)
             case "exit":
                 raise SystemExit(3)
 
