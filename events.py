@@ -156,7 +156,10 @@ class Outgoing(Struct, frozen=True):
 
 
 class Remembered(Struct, frozen=True):
-    """All that the ledger knows at a start: what the last process knew, to the last commit."""
+    """All that the ledger knows at a start: what the last process knew, to the last commit.
+
+    `trades_opened_on`: by New York date, how many positions were opened, voided ones too: an id is never used again.
+    """
 
     position: Position | None = None
     trades: tuple[Trade, ...] = ()

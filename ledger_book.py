@@ -218,9 +218,7 @@ def load(connection: Connection, now: float) -> Remembered:
     ).fetchall():
         if kind == "opened":
             opened[subject] = time[:10]
-        elif kind == "voided":
-            del opened[subject]
-        else:
+        elif kind != "voided":
             trades[subject] = msgspec.json.decode(body, type=Trade)
     rows = connection.execute(
         "SELECT body FROM outbox WHERE settled_at IS NULL OR created_at >= ? ORDER BY created_at, rowid",

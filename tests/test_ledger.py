@@ -181,14 +181,15 @@ def test_only_alerts_that_wait_and_those_of_two_days_are_remembered(tmp_path: Pa
     assert [outgoing.alert.id for outgoing in ledger.remembered().outbox] == ["old", "ops-1", "ops-0"]
 
 
-def test_days_and_their_trades_are_new_yorks_and_a_voided_buy_is_no_trade(ledger: Ledger):
+def test_days_and_their_trades_are_new_yorks_and_a_voided_buy_keeps_its_number(ledger: Ledger):
     late = OPENED_AT + 10 * 3600  # 20:40 in New York, tomorrow in UTC
     for name, at in (("a", OPENED_AT), ("b", late)):
         ledger.commit(opening(a_position(name, at)))
         ledger.commit(closing(a_position(name, at)))
     ledger.commit(opening(a_position("c", late + 60)))
     ledger.commit((PositionVoided(a_position("c", late + 60), late + 80, "never announced"),))
-    assert ledger.remembered().trades_opened_on == {"2025-10-02": 2}
+    assert ledger.remembered().trades_opened_on == {"2025-10-02": 3}
+    assert [trade.id for trade in ledger.remembered().trades] == ["a", "b"]
 
 
 # --- what it refuses ---------------------------------------------------------------------------------------------------
