@@ -7,25 +7,30 @@ its chain. Prices of options become whole mills, times Unix seconds; what the fe
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
-from datetime import date
-from math import isfinite, nan
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from datetime import date, datetime
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from events import Bar, ChainRow, Mills, Quote, Right
-from transport import Answer, Http, Refused, TryAgain, retry_after
+from transport import Answer, Http, Refused, TryAgain, plain, retry_after
 from utils import Session, new_york
 
 if TYPE_CHECKING:
     from config import Config
     from utils import Clock
 
-OCC = re.compile(r"^O:([A-Z]{1,6})(\d{2})(\d{2})(\d{2})([CP])(\d{8})$", re.ASCII)
+T = TypeVar("T")
+
+VENDOR_HOSTS = ("api.massive.com", "api.polygon.io")
+# a root may hold digits (an adjusted contract's does), so it is what stands before the fifteen that have their places
+OCC = re.compile(r"O:([A-Z][A-Z0-9.]{0,5})(\d{6})([CP])(\d{8})", re.ASCII)
 FUTURE_S = 5
+EARLIEST_MS = 946_684_800_000  # 2000-01-01: what is earlier is in other units
+DEAREST = 1e6
 VWAP_OUTSIDE = 0.01
 PAGE_ROWS = 250
 PAGES_MAX = 20
@@ -36,9 +41,9 @@ SETTLED_WITHIN_S = 60
 # --- frames ------------------------------------------------------------------------------------------------------------
 
 
-class Status(Struct, frozen=True):
-    status: str
-    message: str
+class Status(Struct, frozen=True, gc=False, tag_field="ev", tag="status"):
+    status: str = ""
+    message: str = ""
 
 
 class Frame(Struct):
@@ -50,131 +55,143 @@ class Frame(Struct):
     dropped: dict[str, int]
 
 
-class _Event(Struct, gc=False):
-    """Any event of the feed. Needed fields are checked where they are used; unknown ones are ignored."""
+class _Second(Struct, gc=False, tag_field="ev", tag="A"):
+    """An `A` event: only what is used. `z` is left out, for it is at times no whole number."""
 
-    ev: str
-    sym: str = ""
-    s: int | float | None = None
-    o: float | None = None
-    h: float | None = None
-    l: float | None = None  # noqa: E741 - the feed's name
-    c: Any = None
-    v: float | None = None
-    vw: float | None = None
+    sym: str
+    s: int | float
+    o: float
+    h: float
+    l: float  # noqa: E741 - the feed's name
+    c: float
+    v: float
+    vw: float
+
+
+class _Nbbo(Struct, gc=False, tag_field="ev", tag="Q"):
+    """A `Q` event of an option."""
+
+    sym: str
     bp: float | None = None
     ap: float | None = None
-    bs: Any = None
-    # `as` and `ax` of a quote: one is a Python word
-    ask_size: Any = msgspec.field(name="as", default=None)
-    t: Any = None
-    status: Any = None
-    message: Any = None
+    bs: float | None = None
+    ask_size: float | None = msgspec.field(name="as", default=None)
+    t: int | float | None = None
 
 
+class _Kind(Struct, gc=False):
+    ev: str
+
+
+_Event = _Second | _Nbbo | Status
 _events = msgspec.json.Decoder(list[_Event])
-_anything = msgspec.json.Decoder()
+_event = msgspec.json.Decoder(_Event)
+_kind = msgspec.json.Decoder(_Kind)
+_pieces = msgspec.json.Decoder(list[msgspec.Raw])
+UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 def parse_frame(data: bytes | str) -> Frame:
     """A frame as it came over the socket. Never raises: what cannot be read is counted in `dropped`."""
-    try:
-        events: list[_Event] = _events.decode(data)
-        dropped: Counter[str] = Counter()
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
-        events, dropped = _one_by_one(data)
     frame = Frame([], [], [], {})
+    try:
+        events = _events.decode(data)
+    except UNREADABLE:
+        events = _one_by_one(data, frame.dropped)
     for event in events:
-        kind = event.ev
-        if kind == "A":
+        if isinstance(event, _Second):
             bar = _bar(event)
-            if isinstance(bar, str):
-                dropped[bar] += 1
-            else:
+            if isinstance(bar, Bar):
                 frame.bars.append(bar)
-        elif kind == "Q":
-            if (quote := _quote(event)) is None:
-                dropped["quote: malformed"] += 1
             else:
-                frame.quotes.append((event.sym, quote))
-        elif kind == "status":
-            frame.statuses.append(Status(str(event.status or ""), str(event.message or "")))
-    if dropped:
-        frame.dropped = dict(dropped)
+                _count_one(frame.dropped, bar)
+        elif isinstance(event, _Nbbo):
+            try:
+                frame.quotes.append((event.sym, _quote(event)))
+            except UNREADABLE:
+                _count_one(frame.dropped, "quote: malformed")
+        else:
+            frame.statuses.append(event)
     return frame
 
 
-def _one_by_one(data: bytes | str) -> tuple[list[_Event], Counter[str]]:
-    """The good events of a frame that is not good as a whole."""
-    dropped: Counter[str] = Counter()
+def _one_by_one(data: bytes | str, dropped: dict[str, int]) -> list[_Event]:
+    """The good events of a frame that is not good as a whole. Kinds of event that are not ours are no fault."""
     try:
-        items = _anything.decode(data)
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
-        dropped["frame: not JSON"] += 1
-        return [], dropped
-    if not isinstance(items, list):
-        dropped["frame: not an array"] += 1
-        return [], dropped
+        pieces = _pieces.decode(data)
+    except msgspec.ValidationError:
+        _count_one(dropped, "frame: not an array")
+        return []
+    except UNREADABLE:
+        _count_one(dropped, "frame: not JSON")
+        return []
     good = []
-    for item in items:
+    for piece in pieces:
         try:
-            good.append(msgspec.convert(item, _Event))
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            dropped["event: malformed"] += 1
-    return good, dropped
+            good.append(_event.decode(piece))
+        except UNREADABLE:
+            kind = _kind_of(piece)
+            if kind in ("A", "Q", "status", None):
+                _count_one(dropped, {"A": "bar: malformed", "Q": "quote: malformed"}.get(kind or "", "event: malformed"))
+    return good
 
 
-def _bar(event: _Event) -> Bar | str:
-    start, close = event.s, event.c
-    if (
-        start is None or event.o is None or event.h is None or event.l is None or event.v is None or event.vw is None
-        or not isinstance(close, int | float) or isinstance(close, bool)
-    ):  # fmt: skip
-        return "bar: a field is missing"
+def _kind_of(piece: msgspec.Raw) -> str | None:
+    try:
+        return _kind.decode(piece).ev
+    except UNREADABLE:
+        return None
+
+
+def _count_one(counts: dict[str, int], reason: str) -> None:
+    counts[reason] = counts.get(reason, 0) + 1
+
+
+def _bar(event: _Second) -> Bar | str:
+    start = event.s
     if start % 1000:
         return "bar: start is not a whole second"
-    return Bar(event.sym, int(start) // 1000, event.o, event.h, event.l, float(close), event.v, event.vw)
+    if start < EARLIEST_MS:
+        return "bar: start is not in milliseconds"
+    return Bar(event.sym, int(start) // 1000, event.o, event.h, event.l, event.c, event.v, event.vw)
 
 
 def check_bar(bar: Bar, now: float) -> str | None:
     """Why a bar is malformed, by the rules for bars; None if it is not."""
     low, high = bar.low, bar.high
-    if not (isfinite(bar.open) and isfinite(high) and isfinite(low) and isfinite(bar.close) and isfinite(bar.vwap)):
+    if (
+        0 < low <= bar.open <= high < inf
+        and low <= bar.close <= high
+        and low * (1 - VWAP_OUTSIDE) <= bar.vwap <= high * (1 + VWAP_OUTSIDE)
+        and 0 <= bar.volume < inf
+        and bar.start <= now + FUTURE_S
+    ):
+        return None
+    if not all(map(isfinite, (bar.open, high, low, bar.close, bar.volume, bar.vwap))):
         return "bar: not finite"
     if not 0 < low <= high:
         return "bar: price or range not possible"
     if not (low <= bar.open <= high and low <= bar.close <= high):
         return "bar: open or close outside its range"
-    if not low * (1 - VWAP_OUTSIDE) <= bar.vwap <= high * (1 + VWAP_OUTSIDE):
-        return "bar: VWAP outside its range"
-    if not 0 <= bar.volume < float("inf"):
+    if bar.volume < 0:
         return "bar: volume not possible"
     if bar.start > now + FUTURE_S:
         return "bar: from the future"
-    return None
+    return "bar: VWAP outside its range"
 
 
-def _quote(event: _Event) -> Quote | None:
-    try:
-        quoted_at = None if event.t is None else int(event.t) / 1000
-        return Quote(_mills(event.bp), _mills(event.ap), _whole(event.bs), _whole(event.ask_size), quoted_at)
-    except (TypeError, ValueError, OverflowError):
-        return None
+def _quote(event: _Nbbo) -> Quote:
+    quoted_at = None if event.t is None else event.t / 1000
+    return Quote(_mills(event.bp), _mills(event.ap), _count(event.bs) or 0, _count(event.ask_size) or 0, quoted_at)
 
 
 def _mills(dollars: float | None) -> Mills | None:
     """Whole mills; None for what was not given. ValueError for what is no price."""
     if dollars is None:
         return None
-    if not 0 <= dollars < 1e9:
+    if not 0 <= dollars < DEAREST:
         raise ValueError("not a price")
     return round(dollars * 1000)
-
-
-def _whole(number: Any) -> int:
-    if number is None or isinstance(number, bool):
-        return 0
-    return max(int(float(number)), 0)
 
 
 # --- REST bodies -------------------------------------------------------------------------------------------------------
@@ -182,11 +199,12 @@ def _whole(number: Any) -> int:
 
 def parse_occ(contract: str) -> tuple[str, str, Right, Mills]:
     """(root, expiration, right, strike in mills) of `O:IWM251002C00215000`, read from the right. ValueError if it is none."""
-    found = OCC.match(contract)
+    found = OCC.fullmatch(contract)
     if found is None:
         raise ValueError("not an option's ticker")
-    root, year, month, day, right, strike = found.groups()
-    return root, f"20{year}-{month}-{day}", "call" if right == "C" else "put", int(strike)
+    root, day, right, strike = found.groups()
+    expiration = date(2000 + int(day[:2]), int(day[2:4]), int(day[4:])).isoformat()
+    return root, expiration, "call" if right == "C" else "put", int(strike)
 
 
 class _Details(Struct):
@@ -233,69 +251,87 @@ class _Row(Struct):
 class _Chain(Struct):
     results: list[_Row] | None = None
     next_url: str | None = None
+    status: str = ""
 
 
 class _LooseChain(Struct):
-    results: list[Any] | None = None
+    results: list[msgspec.Raw] | None = None
     next_url: str | None = None
+    status: str = ""
 
 
 class _One(Struct):
     results: _Row | None = None
+    status: str = ""
 
 
+# not strict: a number may come as a string
 _one = msgspec.json.Decoder(_One, strict=False)
 _chain = msgspec.json.Decoder(_Chain, strict=False)
-_loose_chain = msgspec.json.Decoder(_LooseChain, strict=False)
+_loose_chain = msgspec.json.Decoder(_LooseChain)
+_row = msgspec.json.Decoder(_Row, strict=False)
 
 
 def parse_chain(body: bytes) -> tuple[list[ChainRow], str | None, dict[str, int]]:
     """One page: its rows, the next page's URL, and what was dropped. ValueError if it is no page, or has no `results`."""
-    dropped: Counter[str] = Counter()
+    dropped: dict[str, int] = {}
     try:
-        page: _Chain | _LooseChain = _chain.decode(body)
-        raw: list[Any] | None = page.results
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
-        try:
-            page = _loose_chain.decode(body)
-        except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
-            raise ValueError("the answer is not a chain") from None
-        raw = None if page.results is None else list(_good_rows(page.results, dropped))
-    if raw is None:
+        page = _chain.decode(body)
+    except UNREADABLE:
+        page = _row_by_row(body, dropped)
+    if page.results is None:
         raise ValueError("the answer has no results")
+    late = _delayed(page.status)
     rows = []
-    for item in raw:
+    for row in page.results:
         try:
-            rows.append(_chain_row(item))
-        except (ValueError, OverflowError):
-            dropped["row: malformed"] += 1
-    return rows, page.next_url, dict(dropped)
+            rows.append(_chain_row(row, late))
+        except UNREADABLE:
+            _count_one(dropped, "row: malformed")
+    return rows, page.next_url, dropped
 
 
-def _good_rows(items: list[Any], dropped: Counter[str]) -> Iterator[_Row]:
-    for item in items:
+def _row_by_row(body: bytes, dropped: dict[str, int]) -> _Chain:
+    try:
+        page = _loose_chain.decode(body)
+    except UNREADABLE:
+        raise ValueError("the answer is not a chain") from None
+    return _Chain(_good(_row, page.results, "row: malformed", dropped), page.next_url, page.status)
+
+
+def _good(
+    decoder: msgspec.json.Decoder[T], pieces: list[msgspec.Raw] | None, otherwise: str, dropped: dict[str, int]
+) -> list[T] | None:
+    """Those of the pieces that can be read."""
+    if pieces is None:
+        return None
+    good = []
+    for piece in pieces:
         try:
-            yield msgspec.convert(item, _Row, strict=False)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            dropped["row: malformed"] += 1
+            good.append(decoder.decode(piece))
+        except UNREADABLE:
+            _count_one(dropped, otherwise)
+    return good
 
 
-def _chain_row(row: _Row) -> ChainRow:
+def _chain_row(row: _Row, late: bool) -> ChainRow:
+    """`late`: the whole answer is marked as delayed. ValueError for a row that cannot be what it says."""
     details, quote, day, underlying = row.details, row.last_quote, row.day, row.underlying_asset
     right = details.contract_type.lower()
     if right not in ("call", "put"):
         raise ValueError("neither a call nor a put")
     strike = _mills(details.strike_price)
-    if strike is None or not isfinite(details.shares_per_contract):
-        raise ValueError("no strike")
+    ticker, day_text = details.ticker, details.expiration_date
+    if strike is None or ticker[-15:] != f"{day_text[2:4]}{day_text[5:7]}{day_text[8:]}{right[0].upper()}{strike:08}":
+        raise ValueError("the ticker says otherwise")
     delta = None if row.greeks is None else row.greeks.delta
     return ChainRow(
-        contract=details.ticker,
+        contract=ticker,
         right="call" if right == "call" else "put",
         strike=strike,
-        expiration=details.expiration_date,
+        expiration=day_text,
         shares=int(details.shares_per_contract),
-        quote=None if quote is None else _last_quote(quote),
+        quote=None if quote is None else _last_quote(quote, late),
         delta=delta if delta is not None and -1 <= delta <= 1 else None,
         iv=_positive(row.implied_volatility),
         volume=None if day is None else _count(day.volume),
@@ -305,14 +341,14 @@ def _chain_row(row: _Row) -> ChainRow:
     )
 
 
-def _last_quote(quote: _LastQuote) -> Quote:
+def _last_quote(quote: _LastQuote, late: bool) -> Quote:
     return Quote(
         bid=_mills(quote.bid),
         ask=_mills(quote.ask),
         bid_size=_count(quote.bid_size) or 0,
         ask_size=_count(quote.ask_size) or 0,
         quoted_at=_seconds(quote.last_updated),
-        delayed=_delayed(quote.timeframe),
+        delayed=late if quote.timeframe is None else _delayed(quote.timeframe),
     )
 
 
@@ -321,7 +357,7 @@ def _delayed(timeframe: str | None) -> bool:
 
 
 def _positive(number: float | None) -> float | None:
-    return number if number is not None and 0 < number < float("inf") else None
+    return number if number is not None and 0 < number < inf else None
 
 
 def _count(number: float | None) -> int | None:
@@ -338,12 +374,12 @@ def _seconds(nanoseconds: float | None) -> float | None:
 def parse_contract(body: bytes) -> ChainRow:
     """The answer for one contract: `results` is an object. ValueError if it is not there."""
     try:
-        row = _one.decode(body).results
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+        answer = _one.decode(body)
+    except UNREADABLE:
         raise ValueError("the answer is not a contract") from None
-    if row is None:
+    if answer.results is None:
         raise ValueError("the answer has no results")
-    return _chain_row(row)
+    return _chain_row(answer.results, _delayed(answer.status))
 
 
 class _Agg(Struct):
@@ -357,40 +393,49 @@ class _Agg(Struct):
 
 
 class _Aggs(Struct):
-    status: str = ""
-    results: list[_Agg] | None = None
+    status: str
+    results: list[msgspec.Raw] | None = None
     next_url: str | None = None
 
 
-_aggs = msgspec.json.Decoder(_Aggs, strict=False)
+_aggs = msgspec.json.Decoder(_Aggs)
+_agg = msgspec.json.Decoder(_Agg, strict=False)
 
 
-def parse_aggs(body: bytes, symbol: str) -> tuple[list[Bar], str | None]:
-    """Bars of a page of aggregates (a VWAP that was not given is NaN), and the next page's URL.
+def parse_aggs(body: bytes, symbol: str) -> tuple[list[Bar], str | None, dict[str, int]]:
+    """Bars of a page of aggregates (a VWAP that was not given is NaN), the next page's URL, and what was dropped.
 
     No `results` means there are none. ValueError if it is no page.
     """
     try:
         page = _aggs.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+    except UNREADABLE:
         raise ValueError("the answer is not a page of bars") from None
-    if not page.status:
-        raise ValueError("the answer has no status")
-    bars = [
-        Bar(symbol, int(row.t) // 1000, row.o, row.h, row.l, row.c, row.v, nan if row.vw is None else row.vw)
-        for row in page.results or ()
-    ]
-    return bars, page.next_url
+    if page.status not in ("OK", "DELAYED"):
+        raise ValueError(f"the answer is no page of bars but says {plain(page.status) or 'nothing'}")
+    dropped: dict[str, int] = {}
+    bars = []
+    for row in _good(_agg, page.results, "bar: malformed", dropped) or ():
+        if row.t % 1000 or row.t < EARLIEST_MS or not 0 <= row.v < inf:
+            _count_one(dropped, "bar: malformed")
+            continue
+        vwap = nan if row.vw is None else row.vw
+        bars.append(Bar(symbol, int(row.t) // 1000, row.o, row.h, row.l, row.c, row.v, vwap))
+    return bars, page.next_url, dropped
+
+
+class _Now(Struct):
+    serverTime: str
+
+
+_now = msgspec.json.Decoder(_Now)
 
 
 def parse_market_time(body: bytes) -> float:
     """`serverTime` in Unix seconds. ValueError if it is not there."""
-    from datetime import datetime
-
     try:
-        told = msgspec.json.decode(body, type=dict[str, Any]).get("serverTime")
-        at = datetime.fromisoformat(told) if isinstance(told, str) else None
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+        at = datetime.fromisoformat(_now.decode(body).serverTime)
+    except UNREADABLE:
         at = None
     if at is None or at.tzinfo is None:
         raise ValueError("the answer has no time")
@@ -401,22 +446,31 @@ def parse_market_time(body: bytes) -> float:
 
 
 class Rest:
-    """Questions to the feed. One thread, one connection. Raises TryAgain or Refused, with reasons fit for people."""
+    """Questions to the feed. One thread, one connection. Raises TryAgain or Refused, with reasons fit for people.
+
+    `dropped` counts, by reason, what was malformed in the answers since it was last cleared.
+    """
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self.config = config
         self.clock = clock
-        key = config.polygon_api_key.get_secret_value()
-        self.http = Http(config.polygon_rest_url, config.http_timeout_seconds, {"Authorization": f"Bearer {key}"})
+        self.dropped: dict[str, int] = {}
+        self._key = config.polygon_api_key.get_secret_value()
+        self.http = Http(
+            config.polygon_rest_url,
+            config.http_timeout_seconds,
+            {"Authorization": f"Bearer {self._key}"},
+            allowed_hosts=VENDOR_HOSTS,
+        )
 
     def chain(self, right: Right, expiration: str) -> list[ChainRow]:
-        """Every row of one expiry and right; a page that has expired meanwhile means to begin again, once."""
+        """Every row of one expiry and right, none if nothing expires; a page that is gone meanwhile means to begin again, once."""
         try:
-            return self._pages(right, expiration)
+            return self._chain_pages(right, expiration)
         except _PageExpired:
-            return self._pages(right, expiration)
+            return self._chain_pages(right, expiration)
 
-    def _pages(self, right: Right, expiration: str) -> list[ChainRow]:
+    def _chain_pages(self, right: Right, expiration: str) -> list[ChainRow]:
         params = {
             "expiration_date": expiration,
             "contract_type": right,
@@ -424,23 +478,12 @@ class Rest:
             "order": "asc",
             "sort": "strike_price",
         }
-        path: str | None = f"/v3/snapshot/options/{self.config.symbol}"
-        rows: dict[str, ChainRow] = {}
-        seen: set[str] = set()
-        while path is not None:
-            if path in seen or len(seen) >= PAGES_MAX:
-                raise TryAgain("the chain's pages never end")
-            answer = self._answer(path, None if seen else params, paging=bool(seen))
-            seen.add(path)
-            page, path, _ = self._read(parse_chain, answer.body)
-            for row in page:
-                if row.right == right and row.expiration == expiration:
-                    rows[row.contract] = row
-        return list(rows.values())
+        rows = self._pages(f"/v3/snapshot/options/{self.config.symbol}", params, parse_chain)
+        return list({row.contract: row for row in rows if row.right == right and row.expiration == expiration}.values())
 
     def contract(self, contract: str) -> ChainRow:
         answer = self._answer(f"/v3/snapshot/options/{self.config.symbol}/{contract}")
-        row: ChainRow = self._read(parse_contract, answer.body)
+        row = self._read(parse_contract, answer.body)
         if row.contract != contract:
             raise TryAgain("the answer is of another contract")
         return row
@@ -448,8 +491,7 @@ class Rest:
     def second_bars(self, symbol: str, start: int, end: int) -> list[Bar]:
         """Second bars that start in [start, end), in order of time, malformed ones left out."""
         bars = self._bars(symbol, "second", start * 1000, end * 1000 - 1)
-        now = self.clock.now()
-        return [bar for bar in bars if start <= bar.start < end and check_bar(bar, now) is None]
+        return self._sound([bar for bar in bars if start <= bar.start < end])
 
     def minute_bars(self, symbol: str, first: date, last: date) -> dict[date, list[tuple[int, float]]]:
         """(start, volume) of every minute bar of the days from `first` to `last`, by New York date."""
@@ -460,37 +502,61 @@ class Rest:
 
     def session_close(self, symbol: str, session: Session) -> float | None:
         """The last price of the regular session; None if the feed has no bar of its last minute."""
-        start = session.close_at - SETTLED_WITHIN_S
-        bars = self._bars(symbol, "second", start * 1000, session.close_at * 1000 - 1)
-        inside = [bar for bar in bars if start <= bar.start < session.close_at and check_bar(bar, self.clock.now()) is None]
-        if not inside:
-            minutes = self._bars(symbol, "minute", start * 1000, session.close_at * 1000 - 1)
-            inside = [bar for bar in minutes if bar.start == start and check_bar(bar, self.clock.now()) is None]
-        return max(inside, key=lambda bar: bar.start).close if inside else None
+        start, end = session.close_at - SETTLED_WITHIN_S, session.close_at
+        seconds = self.second_bars(symbol, start, end)
+        if seconds:
+            return seconds[-1].close
+        minutes = self._sound(self._bars(symbol, "minute", start * 1000, end * 1000 - 1))
+        return next((bar.close for bar in minutes if bar.start == start), None)
 
     def market_time(self) -> float:
-        at: float = self._read(parse_market_time, self._answer("/v1/marketstatus/now").body)
-        return at
+        """What time the market says it is, in Unix seconds."""
+        return self._read(parse_market_time, self._answer("/v1/marketstatus/now").body)
+
+    # --- asking --------------------------------------------------------------------------------------------------------
 
     def _bars(self, symbol: str, span: str, first: int | str, last: int | str) -> list[Bar]:
-        path: str | None = f"/v2/aggs/ticker/{symbol}/range/1/{span}/{first}/{last}"
+        """In order of time; of a bar given twice, the later word."""
+        path = f"/v2/aggs/ticker/{symbol}/range/1/{span}/{first}/{last}"
         params = {"adjusted": "true", "sort": "asc", "limit": AGGS_MAX}
-        bars: list[Bar] = []
+        bars = {bar.start: bar for bar in self._pages(path, params, lambda body: parse_aggs(body, symbol))}
+        return [bars[start] for start in sorted(bars)]
+
+    def _sound(self, bars: list[Bar]) -> list[Bar]:
+        now = self.clock.now()
+        sound = []
+        for bar in bars:
+            fault = check_bar(bar, now)
+            if fault is None:
+                sound.append(bar)
+            else:
+                _count_one(self.dropped, fault)
+        return sound
+
+    def _pages(
+        self, first: str, params: dict[str, Any], parse: Callable[[bytes], tuple[list[T], str | None, dict[str, int]]]
+    ) -> list[T]:
+        """The rows of a page and of those it leads to. Pages that come again, or never end, are a fault."""
+        found: list[T] = []
+        path: str | None = first
         seen: set[str] = set()
         while path is not None:
             if path in seen or len(seen) >= PAGES_MAX:
-                raise TryAgain("the pages of bars never end")
-            answer = self._answer(path, None if seen else params)
+                raise TryAgain("the pages of the answer never end")
+            answer = self._answer(path, None if seen else params, paging=bool(seen))
             seen.add(path)
-            page, path = self._read(lambda body: parse_aggs(body, symbol), answer.body)
-            bars += page
-        return bars
+            rows, path, dropped = self._read(parse, answer.body)
+            found += rows
+            for reason, count in dropped.items():
+                self.dropped[reason] = self.dropped.get(reason, 0) + count
+        return found
 
-    def _read(self, parse: Any, body: bytes) -> Any:
+    def _read(self, parse: Callable[[bytes], T], body: bytes) -> T:
         try:
             return parse(body)
         except ValueError as fault:
-            raise TryAgain(str(fault)) from None
+            reason = str(fault)
+        raise TryAgain(reason)
 
     def _answer(self, path: str, params: dict[str, Any] | None = None, *, paging: bool = False) -> Answer:
         answer = self.http.get(path, params)
@@ -498,28 +564,34 @@ class Rest:
             case 200:
                 return answer
             case 401:
-                raise Refused(f"the key is not accepted (401): {prose(answer.body)}", 401)
+                raise Refused(f"the key is not accepted (401): {self._prose(answer.body)}", 401)
             case 403:
-                raise Refused(f"the plan does not include this (403): {prose(answer.body)}", 403)
+                raise Refused(f"the plan does not include this (403): {self._prose(answer.body)}", 403)
             case 429:
-                pause = retry_after(answer.headers, self.clock.now())
+                pause = retry_after(answer.headers, self.clock.wall())
                 raise TryAgain("too many requests (429)", retry_after_s=60.0 if pause is None else pause)
             case 400 if paging:
                 raise _PageExpired("the next page is gone (400)")
             case 404:
                 raise TryAgain("not found (404)")
-        raise TryAgain(f"the server answers {answer.status}", retry_after_s=retry_after(answer.headers, self.clock.now()))
+        raise TryAgain(f"the server answers {answer.status}", retry_after_s=retry_after(answer.headers, self.clock.wall()))
+
+    def _prose(self, body: bytes) -> str:
+        """What the server says of a refusal."""
+        try:
+            said = _words.decode(body)
+        except UNREADABLE:
+            said = _Words()
+        return plain(said.error or said.message).replace(self._key, "***") or "no reason given"
+
+
+class _Words(Struct):
+    error: str = ""
+    message: str = ""
+
+
+_words = msgspec.json.Decoder(_Words)
 
 
 class _PageExpired(TryAgain):
     pass
-
-
-def prose(body: bytes) -> str:
-    """What the server says of a refusal, cut to a line."""
-    try:
-        told = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
-        return "no reason given"
-    words = told.get("error") or told.get("message") or "no reason given"
-    return " ".join(str(words).split())[:200]

@@ -4,30 +4,31 @@ Rules:
 - Everything has a deadline: connecting and upgrading 10 s in all, the login 10 s, every subscription's acknowledgement 10 s.
 - Only bars are health. A pong proves a wire, a login proves nothing: the server takes one connection a key, and tells only later.
 - Silence of all symbols in regular hours: ping at 5 s; without a pong in 2 s, or with one at 12 s, a new connection. A reconnect that
-  brought nothing new makes the next one more patient, so that a halt of the market is no storm.
-- Back-off grows until ten seconds of data have come. A refused key is left alone for ten minutes, a taken one for one.
-- Nobody waits for a close handshake.
+  brought nothing makes the next one more patient, up to a minute, so that a halt of the market is no storm.
+- Back-off grows until ten seconds of data have come. A refused key is left alone for five minutes, a taken one for one.
+- FeedConnected: subscribed and acknowledged. FeedDropped or FeedRefused ends every try, connected or not.
+- Nobody waits for a close handshake. Redirects are never followed, TLS is always verified.
 """
 
 from __future__ import annotations
 
 import random
-import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import certifi
 import msgspec
 import websocket
-from websocket._abnf import frame_buffer
+from websocket import ABNF, continuous_frame, frame_buffer
 
 from events import BarClosed, FeedConnected, FeedDropped, FeedRefused, JunkDropped, QuoteSeen, UnwatchContract, WatchContract
+from failpoints import hit
 from polygon_client import Frame, Status, check_bar, parse_frame
 from threads import Edge, Emit
-from transport import REAPER
+from transport import dial, plain, retry_after, tls_context, within
 
 if TYPE_CHECKING:
     from config import Config
@@ -36,30 +37,35 @@ if TYPE_CHECKING:
 OPEN_S = 10.0
 LOGIN_S = 10.0
 ACK_S = 10.0
-PING_AFTER_S = 5.0
-PONG_WITHIN_S = 2.0
-SILENT_S = 12.0
-SILENT_MAX_S = 120.0
-IDLE_PING_S = 25.0
-IDLE_PONG_S = 10.0
+PING_AFTER_S, PONG_WITHIN_S = 5.0, 2.0
+SILENT_S, SILENT_MAX_S = 12.0, 60.0
+IDLE_PING_AFTER_S, IDLE_PONG_WITHIN_S = 25.0, 10.0
 HEALTHY_S = 10.0
+SETTLED_S = 60.0
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
-FRUITLESS_MAX = 5
-FRUITLESS_S = 60.0
+HOLLOW_MAX, HOLLOW_S = 5, 60.0
 BUSY_S = 60.0
-REFUSED_S = 600.0
+REFUSED_S = 300.0
 JUNK_EVERY_S = 60.0
-STEP_S = 0.25
+STEP_S = 0.2
+# a market that runs faster than time must not be cut by a busy machine: these are seconds in earnest
+LEAST_PONG_S, LEAST_SILENT_S, LEAST_ANSWER_S = 0.5, 1.0, 1.0
 MAX_MESSAGE = 1 << 20
+MAX_FRAGMENTS = 4096
+MAX_UPGRADE = 1 << 16
 READ_BYTES = 1 << 16
 
 
 class Dropped(Exception):
-    """The connection is of no use any more."""
+    """The connection is of no use any more. `retry_after_s`: what the server asked for."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.retry_after_s = reason, retry_after_s
+
+
+class Silent(Dropped):
+    """It lives and says nothing: our own verdict."""
 
 
 class Denied(Dropped):
@@ -73,8 +79,20 @@ class Denied(Dropped):
 # --- the connection ----------------------------------------------------------------------------------------------------
 
 
-class _Bounded(frame_buffer):
-    """websocket-client takes any length a server names; this takes a megabyte."""
+class _Frames(frame_buffer):
+    """Frames out of large reads. websocket-client takes any length a server names; this takes a megabyte."""
+
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        super().__init__(receive, skip_utf8_validation=True)
+        self._read, self._at = b"", 0
+
+    def recv_strict(self, bufsize: int) -> bytes:
+        end = self._at + bufsize
+        while end > len(self._read):
+            self._read, self._at, end = self._read[self._at :] + self.recv(READ_BYTES), 0, bufsize
+        piece = self._read[self._at : end]
+        self._at = end
+        return piece
 
     def recv_length(self) -> None:
         super().recv_length()
@@ -82,98 +100,219 @@ class _Bounded(frame_buffer):
             raise Dropped("a frame larger than 1 MiB")
 
 
-class Connection(websocket.WebSocket):
+class _Message(continuous_frame):
+    """A message in fragments, as bounded as a frame."""
+
+    fragments: int = 0
+
+    def add(self, frame: ABNF) -> None:
+        super().add(frame)
+        self.fragments = 1 if frame.opcode != ABNF.OPCODE_CONT else self.fragments + 1
+        if self.cont_data is not None and (len(self.cont_data[1]) > MAX_MESSAGE or self.fragments > MAX_FRAGMENTS):
+            raise Dropped("a message larger than 1 MiB, or in too many fragments")
+
+
+class Connection:
     """A WebSocket over a socket of ours: opened within a deadline, read in large pieces, closed without ceremony."""
 
     def __init__(self) -> None:
-        super().__init__(enable_multithread=False, skip_utf8_validation=True)
-        self.frame_buffer = _Bounded(self._recv, True)
-        self._buffer = b""
-        self._at = 0
+        self._ws = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
+        self._ws.frame_buffer = _Frames(self._ws._recv)
+        self._ws.cont_frame = _Message(fire_cont_frame=False, skip_utf8_validation=True)
+        self._timeout_s = OPEN_S
 
-    def open(self, url: str, seconds: float) -> None:
-        """Connect, TLS, upgrade, all within `seconds`. Dropped or Denied says why not."""
+    def open(self, url: str, seconds: float, wall: float, ca_file: str | None = None) -> None:
+        """Connect, TLS, upgrade, all within `seconds`. Dropped or Denied says why not. `wall`: what the host's clock says."""
+        try:
+            with within(seconds, MAX_UPGRADE) as call:
+                self._open(url, ca_file)
+        except websocket.WebSocketBadStatusException as fault:
+            end = _not_upgraded(fault.status_code, fault.resp_headers, wall)
+        except (websocket.WebSocketException, OSError, ValueError) as fault:
+            if (status := self._ws.getstatus()) is not None:
+                end = _not_upgraded(status, {}, wall)
+            else:
+                late = call.is_late or isinstance(fault, TimeoutError | websocket.WebSocketTimeoutException)
+                end = Dropped(call.unconnected or ("no connection within the deadline" if late else _why(fault)))
+        else:
+            return
+        raise end
+
+    def _open(self, url: str, ca_file: str | None) -> None:
         parts = urlsplit(url)
         secure = parts.scheme == "wss"
-        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-        deadline = REAPER.watch(seconds)
+        host = parts.hostname or ""
+        sock = dial(host, parts.port or (443 if secure else 80))
         try:
-            raw = socket.create_connection((host, port), timeout=seconds)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            deadline.handle = raw.dup()
             if secure:
-                raw = ssl.create_default_context(cafile=certifi.where()).wrap_socket(raw, server_hostname=host)
-            self.settimeout(seconds)
-            self.connect(url, socket=raw, suppress_origin=True, redirect_limit=1)  # type: ignore[no-untyped-call]
-        except websocket.WebSocketBadStatusException as fault:
-            raise _upgrade_refused(fault.status_code) from None
-        except (websocket.WebSocketException, ssl.SSLError, OSError, ValueError) as fault:
-            raise Dropped("no connection within the deadline" if deadline.passed else _why(fault)) from None
-        finally:
-            deadline.over = True
-            if deadline.handle is not None:
-                deadline.handle.close()
-        if self.getstatus() != 101:
-            raise _upgrade_refused(self.getstatus())
+                sock = tls_context(ca_file).wrap_socket(sock, server_hostname=host)
+            self._ws.connect(url, socket=sock, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call]
+        except BaseException:
+            sock.close()
+            raise
 
-    def _recv(self, bufsize: int) -> bytes:
-        if self._at >= len(self._buffer):
-            self._buffer, self._at = super()._recv(READ_BYTES), 0  # type: ignore[no-untyped-call]
-        piece = self._buffer[self._at : self._at + bufsize]
-        self._at += len(piece)
-        return piece
+    def next(self, timeout_s: float) -> tuple[int, bytes] | None:
+        """Opcode and payload of what came, None if nothing did in time; pings are answered. Dropped when it is over."""
+        try:
+            self._set_timeout(timeout_s)
+            opcode, frame = self._ws.recv_data_frame(control_frame=True)
+        except websocket.WebSocketTimeoutException:
+            return None
+        except (websocket.WebSocketException, OSError, ValueError, AttributeError) as fault:
+            reason = _why(fault)
+        else:
+            return opcode, frame.data
+        raise Dropped(reason)
 
-    def abandon(self) -> None:
-        if self.sock is not None:
-            self.sock.close()
+    def send(self, payload: bytes, opcode: int = ABNF.OPCODE_TEXT) -> None:
+        try:
+            self._set_timeout(PONG_WITHIN_S)
+            self._ws.send(payload, opcode)
+        except (websocket.WebSocketException, OSError, AttributeError) as fault:
+            reason = _why(fault)
+        else:
+            return
+        raise Dropped(reason)
+
+    def abandon(self, *, politely: bool = False) -> None:
+        """Close, waiting for nobody. Politely: with a close frame, so that the server frees our place at once."""
+        if politely and self._ws.connected:
+            try:
+                self._set_timeout(STEP_S)
+                self._ws.send_close()
+            except (websocket.WebSocketException, OSError):
+                pass  # it was only manners
+        self._ws.shutdown()  # type: ignore[no-untyped-call]
+
+    def _set_timeout(self, seconds: float) -> None:
+        if seconds != self._timeout_s:
+            self._timeout_s = seconds
+            self._ws.settimeout(seconds)
 
 
-def _upgrade_refused(status: int | None) -> Dropped:
+def _not_upgraded(status: int | None, headers: dict[str, str] | None, wall: float) -> Dropped:
+    """A 4xx will be the same the next time; 429 and 5xx will not."""
     if status in (401, 403):
-        return Denied(f"the server refuses the connection ({status})")
-    return Dropped(f"the server answers {status} instead of a WebSocket")
+        return Denied(f"the server refuses the connection ({status}): the key or the plan is not accepted")
+    if status is not None and 400 <= status < 500 and status not in (408, 425, 429):
+        return Denied(f"the server refuses the connection ({status}): is the address of the socket right?")
+    if status is not None and 300 <= status < 400:
+        return Denied(f"the server wants to redirect ({status}): never followed")
+    pause = retry_after({name.title(): value for name, value in (headers or {}).items()}, wall)
+    return Dropped(f"the server answers {status} instead of a WebSocket", pause or 0.0)
 
 
 def _why(fault: BaseException) -> str:
     if isinstance(fault, ssl.SSLError):
         return "TLS failed: the certificate or the handshake is not right"
-    if isinstance(fault, socket.gaierror):
-        return "the host's name cannot be resolved"
+    if isinstance(fault, ConnectionError | websocket.WebSocketConnectionClosedException):
+        return "the connection was cut"
     if isinstance(fault, TimeoutError | websocket.WebSocketTimeoutException):
-        return "no connection within the deadline"
-    if isinstance(fault, ConnectionRefusedError):
-        return "connection refused"
+        return "nothing could be sent"
+    if isinstance(fault, websocket.WebSocketException):
+        return "the server does not speak the protocol"
     return f"the connection was lost ({type(fault).__name__})"
 
 
+# --- patience: pure ----------------------------------------------------------------------------------------------------
+
+
+class Patience:
+    """How long silence is borne, and how long to wait before the next try. Reads no clock."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.hollow = 0
+        self.silent_s = SILENT_S
+
+    def after(self, end: Dropped, *, accepted: bool, lived_s: float, data_s: float | None) -> float:
+        """Seconds to wait. `lived_s` since it was subscribed; `data_s` from the first to the last piece of data, None: none came."""
+        if data_s is not None and data_s >= HEALTHY_S:
+            self.failures = self.hollow = 0
+        if isinstance(end, Denied):
+            return (BUSY_S if end.busy else REFUSED_S) * random.uniform(1.0, 1.1)  # noqa: S311 - jitter
+        if isinstance(end, Silent):
+            if data_s is None:
+                self.silent_s = min(self.silent_s * 2, SILENT_MAX_S)
+            return BACKOFF_FIRST_S
+        self.failures += 1
+        if accepted:
+            hollow = lived_s < SETTLED_S and (data_s is None or data_s < HEALTHY_S)
+            self.hollow = self.hollow + 1 if hollow else 0
+        if self.hollow >= HOLLOW_MAX:
+            return max(HOLLOW_S, end.retry_after_s)
+        grown = min(BACKOFF_FIRST_S * 2.0 ** min(self.failures - 1, 10), BACKOFF_MAX_S)
+        return max(grown * random.uniform(0.5, 1.0), end.retry_after_s)  # noqa: S311 - jitter
+
+    def heard(self) -> None:
+        self.silent_s = SILENT_S
+
+
+class Silence:
+    """What silence means. It is told what was heard, in market time and in earnest, and says when to ping or to give up."""
+
+    def __init__(self, now: float, real: float) -> None:
+        self.data_at, self.data_real = now, real
+        self.frame_at = self.asked_at = now
+        self.pinged: tuple[float, float] | None = None
+        self._watching = False
+
+    def heard(self, now: float, real: float, *, data: bool) -> None:
+        self.frame_at, self.pinged = now, None
+        if data:
+            self.data_at, self.data_real = now, real
+
+    def pinging(self, now: float, real: float) -> None:
+        self.asked_at, self.pinged = now, (now, real)
+
+    def should_ping(self, now: float, real: float, *, watching: bool, probing: bool, silent_s: float) -> bool:
+        """`watching`: no data means something now; `probing`: a wire that is silent must prove itself soon. May raise."""
+        if watching and not self._watching:
+            self.data_at, self.data_real = now, real
+        self._watching = watching
+        soon = watching or probing
+        after_s, within_s = (PING_AFTER_S, PONG_WITHIN_S) if soon else (IDLE_PING_AFTER_S, IDLE_PONG_WITHIN_S)
+        if self.pinged is not None:
+            if now - self.pinged[0] >= within_s and real - self.pinged[1] >= LEAST_PONG_S:
+                raise Dropped(f"the connection is dead: no answer to a ping in {within_s:g} s")
+            return False
+        silence = now - self.data_at
+        if watching and silence >= silent_s and real - self.data_real >= LEAST_SILENT_S:
+            raise Silent(f"connected, but no data for {silence:.0f} s")
+        return now - max(self.data_at if watching else self.frame_at, self.asked_at) >= after_s
+
+
 # --- one socket, again and again ---------------------------------------------------------------------------------------
+
+Phase = Literal["greeting", "login", "subscribing", "live"]
+TOO_LATE = {"greeting": "no greeting from the server", "login": "no answer to the login"}
 
 
 class Stream(Edge):
     """Keeps one socket subscribed. What comes is emitted; nothing is decided."""
 
-    feed: Any = "stocks"
+    feed: Literal["stocks", "options"]
+    probing = False  # whether a silent wire must prove itself soon at any hour
+    ca_file: str | None = None  # a certificate authority of one's own
 
     def __init__(self, emit: Emit, config: Config, clock: Clock, url: str) -> None:
         super().__init__(emit)
-        self.config = config
         self.clock = clock
         self.url = url
-        self.fruitless = 0
-        self.patience_s = SILENT_S
+        self.patience = Patience()
+        self._key = config.polygon_api_key.get_secret_value()
         self._junk: Counter[str] = Counter()
-        self._junk_at = 0.0
-        self._heard_first = self._heard_last = 0.0
-        self._awaited: set[str] = set()
-        self._pong_at = 0.0
+        self._junk_at = -JUNK_EVERY_S
+        self._begin()
 
     # what a kind of stream adds
 
-    def topics(self) -> list[str]:
+    def topics(self) -> set[str]:
+        """What is to be subscribed to now."""
         raise NotImplementedError
 
     def watching(self) -> bool:
-        """Whether silence means something now."""
+        """Whether silence of all topics means something now."""
         raise NotImplementedError
 
     def wanted(self) -> bool:
@@ -184,172 +323,172 @@ class Stream(Edge):
         """Emit what a frame held; how many pieces of data it was."""
         raise NotImplementedError
 
-    # the loop
+    # life after life
+
+    def _begin(self) -> None:
+        self._connection = Connection()
+        self._phase: Phase = "greeting"
+        self._subscribed: set[str] = set()
+        self._awaited: set[str] = set()
+        self._live_at: float | None = None
+        self._data_at: tuple[float, float] | None = None  # first and last
+        self._last_words = ""
 
     def run(self) -> None:
         while not self.stopping.is_set():
-            if not self.wanted():
+            if self.wanted():
+                self._one_life()
+            else:
                 self._wait(STEP_S)
-                continue
-            connection = Connection()
-            self._heard_first = self._heard_last = 0.0
-            try:
-                connection.open(self.url, OPEN_S)
-                self._listen(connection)
-            except Denied as denied:
-                self.emit(FeedRefused(at=self.clock.now(), feed=self.feed, reason=denied.reason, busy=denied.busy))
-                self._pause(BUSY_S if denied.busy else REFUSED_S)
-            except Dropped as dropped:
-                pause = self._backoff()
-                self.emit(FeedDropped(at=self.clock.now(), feed=self.feed, reason=dropped.reason, retry_in_s=pause))
-                self._pause(pause)
-            finally:
-                connection.abandon()
-                self._tell_junk(self.clock.now(), force=True)
+        self._tell_junk(self.clock.now(), force=True)
 
-    def _backoff(self) -> float:
-        """Seconds until the next try: short after a healthy life, longer with every one that brought no data."""
-        if self._heard_last - self._heard_first >= HEALTHY_S:
-            self.fruitless = 0
-            self.patience_s = SILENT_S
+    def _one_life(self) -> None:
+        """One connection, from its opening to its end, and the pause after it."""
+        self._begin()
+        accepted = False
+        self.beat()
+        try:
+            self._connection.open(self.url, OPEN_S, self.clock.wall(), self.ca_file)
+            accepted = True
+            self._converse()
+        except Dropped as end:
+            now = self.clock.now()
+            lived_s = 0.0 if self._live_at is None else now - self._live_at
+            data_s = None if self._data_at is None else self._data_at[1] - self._data_at[0]
+            pause = self.patience.after(end, accepted=accepted, lived_s=lived_s, data_s=data_s)
+            self._tell_end(end, now, pause)
         else:
-            self.fruitless += 1
-            self.patience_s = min(self.patience_s * 2, SILENT_MAX_S) if self.fruitless > 1 else self.patience_s
-        if self.fruitless > FRUITLESS_MAX:
-            return FRUITLESS_S
-        return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0**self.fruitless) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            pause = 0.0
+        finally:
+            self._connection.abandon(politely=self._live_at is not None and (self.stopping.is_set() or not self.wanted()))
+        until = self.clock.now() + pause
+        while not self.stopping.is_set() and self.wanted() and (left := until - self.clock.now()) > 0:
+            self._wait(min(1.0, left))
 
-    def _pause(self, seconds: float) -> None:
-        until = self.clock.now() + seconds
-        while not self.stopping.is_set() and self.clock.now() < until:
-            self._wait(min(1.0, until - self.clock.now()))
+    def _tell_end(self, end: Dropped, now: float, pause: float) -> None:
+        if isinstance(end, Denied):
+            self.emit(FeedRefused(at=now, feed=self.feed, reason=end.reason, busy=end.busy))
+            return
+        reason = f"{end.reason} ({self._last_words})" if self._last_words else end.reason
+        self.emit(FeedDropped(at=now, feed=self.feed, reason=reason, retry_in_s=pause))
 
     def _wait(self, seconds: float) -> None:
         self.beat()
-        self.stopping.wait(self.clock.real_seconds(max(seconds, 0.01)))
+        self._tell_junk(self.clock.now())
+        self.stopping.wait(max(self.clock.real_seconds(seconds), 0.001))
 
-    # one life of a connection
+    # one conversation
 
-    def _listen(self, connection: Connection) -> None:
-        self._log_in(connection)
-        topics = self.topics()
-        if topics:
-            self._subscribe(connection, topics)
-        self.emit(FeedConnected(at=self.clock.now(), feed=self.feed))
-        quiet_since, ping_at = self.clock.now(), 0.0
-        self._pong_at = 0.0
+    def _converse(self) -> None:
+        self._await("greeting", LOGIN_S)
+        self._silence = Silence(self.clock.now(), time.monotonic())
         while not self.stopping.is_set() and self.wanted():
             self.beat()
-            self.adjust(connection)
-            heard = self._receive(connection)
+            hit(f"{self.name}.loop")
+            message = self._connection.next(max(self.clock.real_seconds(STEP_S), 0.001))
             now = self.clock.now()
-            if heard:
-                quiet_since, ping_at = now, 0.0
+            heard = message is not None and self._hear(message, now)
+            if self._phase != "live":
+                self._check_answer(now)
+            elif heard:
                 continue
-            quiet_since, ping_at = self._watch_silence(connection, now, quiet_since, ping_at)
-
-    def adjust(self, connection: Connection) -> None:
-        """Change the subscriptions of a live connection, if they should be others now."""
-
-    def _watch_silence(self, connection: Connection, now: float, quiet_since: float, ping_at: float) -> tuple[float, float]:
-        """Ping what is silent, give up what does not answer or goes on being silent."""
-        silent = now - quiet_since
-        watching = self.watching()
-        after_s, within_s = (PING_AFTER_S, PONG_WITHIN_S) if watching else (IDLE_PING_S, IDLE_PONG_S)
-        if ping_at and self._pong_at < ping_at:
-            if now - ping_at >= within_s:
-                raise Dropped(f"no answer to a ping after {silent:.0f}s of silence")
-        elif watching and silent >= self.patience_s:
-            raise Dropped(f"connected, but no bars for {silent:.0f}s")
-        elif silent >= after_s and (not ping_at or now - ping_at >= IDLE_PING_S):
-            self._send(connection, None)
-            return quiet_since, now
-        if not watching and silent >= IDLE_PING_S and ping_at and self._pong_at >= ping_at:
-            return now, 0.0
-        return quiet_since, ping_at
-
-    def _log_in(self, connection: Connection) -> None:
-        end = self.clock.now() + LOGIN_S
-        self._expect(connection, end, lambda status: status.status == "connected", "no greeting from the server")
-        self._send(connection, {"action": "auth", "params": self.config.polygon_api_key.get_secret_value()})
-        self._expect(connection, end, _authenticated, "no answer to the login")
-
-    def _subscribe(self, connection: Connection, topics: list[str]) -> None:
-        self._awaited = set(topics)
-        self._send(connection, {"action": "subscribe", "params": ",".join(topics)})
-        end = self.clock.now() + ACK_S
-        while self._awaited and not self.stopping.is_set():
-            self.beat()
-            if self.clock.now() >= end:
-                raise Dropped(f"not acknowledged: {', '.join(sorted(self._awaited))}")
-            self._receive(connection)
-
-    def _expect(self, connection: Connection, end: float, is_it: Callable[[Status], bool], otherwise: str) -> None:
-        while not self.stopping.is_set():
-            self.beat()
-            if self.clock.now() >= end:
-                raise Dropped(otherwise)
-            if any(is_it(status) for status in self._frame(connection).statuses):
-                return
-
-    def _receive(self, connection: Connection) -> int:
-        frame = self._frame(connection)
-        now = self.clock.now()
-        pieces = self.take(frame, now)
-        if pieces:
-            self._heard_first = self._heard_first or now
-            self._heard_last = now
-        if self._junk:
-            self._tell_junk(now)
-        return pieces
-
-    def _frame(self, connection: Connection) -> Frame:
-        """The next frame, or an empty one when none came within a step. Statuses that end everything are raised."""
-        try:
-            connection.settimeout(self.clock.real_seconds(STEP_S))
-            opcode, message = connection.recv_data_frame(control_frame=True)
-        except websocket.WebSocketTimeoutException:
-            return Frame([], [], [], {})
-        except Dropped:
-            raise
-        except (websocket.WebSocketException, OSError, ValueError, AttributeError) as fault:
-            raise Dropped(_why(fault)) from None
-        if opcode == websocket.ABNF.OPCODE_PONG:
-            self._pong_at = self.clock.now()
-            return Frame([], [], [], {})
-        if opcode == websocket.ABNF.OPCODE_CLOSE:
-            raise _closed(message.data)
-        if opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-            return Frame([], [], [], {})
-        frame = parse_frame(message.data)
-        self._junk.update(frame.dropped)
-        for status in frame.statuses:
-            self._heed(status)
-        return frame
-
-    def _heed(self, status: Status) -> None:
-        match status.status:
-            case "auth_failed":
-                raise Denied(f"login refused: {status.message or 'no reason given'}"[:200])
-            case "max_connections":
-                raise Denied("another process uses this key (max_connections)", busy=True)
-            case "error" if "not authorized" in status.message.lower():
-                raise Denied(f"subscription refused: {status.message}, the plan does not include it"[:200])
-            case "success" if ": " in status.message:
-                self._awaited.discard(status.message.rsplit(": ", 1)[1].strip())
-            case "slow_consumer" | "force_disconnect":
-                raise Dropped(f"the server ends the connection: {status.status}")
-
-    def _send(self, connection: Connection, message: dict[str, str] | None) -> None:
-        """A message, or a ping."""
-        try:
-            connection.settimeout(self.clock.real_seconds(PONG_WITHIN_S))
-            if message is None:
-                connection.ping("still there?")
+            elif self.topics() != self._subscribed:
+                self._change_topics()
             else:
-                connection.send(msgspec.json.encode(message))
-        except (websocket.WebSocketException, OSError, AttributeError) as fault:
-            raise Dropped(_why(fault)) from None
+                self._check_silence(now)
+            self._tell_junk(now)
+
+    def _await(self, phase: Phase, seconds: float) -> None:
+        self._phase = phase
+        self._due, self._asked_real = self.clock.now() + seconds, time.monotonic()
+
+    def _check_answer(self, now: float) -> None:
+        if now >= self._due and time.monotonic() - self._asked_real >= LEAST_ANSWER_S:
+            raise Dropped(TOO_LATE.get(self._phase) or f"not acknowledged: {', '.join(sorted(self._awaited))}")
+
+    def _check_silence(self, now: float) -> None:
+        real = time.monotonic()
+        if self._silence.should_ping(
+            now, real, watching=self.watching(), probing=self.probing, silent_s=self.patience.silent_s
+        ):
+            self._connection.send(b"still there?", ABNF.OPCODE_PING)
+            self._silence.pinging(now, real)
+
+    def _hear(self, message: tuple[int, bytes], now: float) -> bool:
+        """Take in what came; whether data were in it."""
+        opcode, payload = message
+        if opcode == ABNF.OPCODE_CLOSE:
+            raise self._closed(payload)
+        pieces = 0
+        end: Dropped | None = None
+        if opcode in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
+            frame = parse_frame(payload)
+            if frame.dropped:
+                self._junk.update(frame.dropped)
+            for status in frame.statuses:
+                end = end or self._heed(status)
+            pieces = self.take(frame, now)
+        self._silence.heard(now, time.monotonic(), data=pieces > 0)
+        if pieces:
+            if self._data_at is None:
+                self.patience.heard()
+            self._data_at = (now, now) if self._data_at is None else (self._data_at[0], now)
+        if end is not None:
+            raise end
+        return pieces > 0
+
+    def _heed(self, status: Status) -> Dropped | None:
+        """Act on a status; what it means if it is the end."""
+        said = plain(status.message).replace(self._key, "***")
+        match status.status:
+            case "connected" if self._phase == "greeting":
+                self._say("auth", self._key)
+                self._await("login", LOGIN_S)
+            case "auth_success" | "success" if self._phase == "login":
+                self._change_topics()
+            case "success" if self._phase == "subscribing" and status.message.startswith("subscribed to:"):
+                self._acknowledged({topic.strip() for topic in said.partition(":")[2].split(",")})
+            case "auth_failed":
+                return Denied(_login_refused(said))
+            case "max_connections":
+                return Denied(f"another process uses this key (max_connections: {said})", busy=True)
+            case "error" if self._phase == "subscribing" and "not authorized" in said.lower():
+                return Denied(f"subscription refused, the plan does not include {', '.join(sorted(self._awaited))}: {said}")
+            case "error" | "slow_consumer" | "force_disconnect":
+                self._last_words = f"{status.status}: {said}"
+        return None
+
+    def _change_topics(self) -> None:
+        """Ask for what is wanted and not subscribed to, and have the rest no more."""
+        wanted = self.topics()
+        gone, self._awaited = self._subscribed - wanted, wanted - self._subscribed
+        if gone:
+            self._say("unsubscribe", ",".join(sorted(gone)))
+            self._subscribed -= gone
+        if self._awaited:
+            self._say("subscribe", ",".join(sorted(self._awaited)))
+        self._await("subscribing", ACK_S)
+        self._acknowledged(set())
+
+    def _acknowledged(self, topics: set[str]) -> None:
+        self._subscribed |= topics & self._awaited
+        self._awaited -= topics
+        if not self._awaited:
+            self._phase = "live"
+            now, real = self.clock.now(), time.monotonic()
+            self._live_at = now if self._live_at is None else self._live_at
+            self._silence = Silence(now, real)
+            self.emit(FeedConnected(at=now, feed=self.feed))
+
+    def _say(self, action: str, params: str) -> None:
+        self._connection.send(msgspec.json.encode({"action": action, "params": params}))
+
+    def _closed(self, payload: bytes) -> Dropped:
+        code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
+        words = plain(payload[2:].decode("utf-8", "replace")).replace(self._key, "***")
+        if code == 1008:
+            return Denied(f"another process uses this key, or a rule was broken (closed with 1008: {words})", busy=True)
+        return Dropped(f"the server closed the connection ({code or 'no code'}{': ' + words if words else ''})")
 
     def _tell_junk(self, now: float, *, force: bool = False) -> None:
         if self._junk and (force or now - self._junk_at >= JUNK_EVERY_S):
@@ -358,16 +497,11 @@ class Stream(Edge):
             self._junk.clear()
 
 
-def _authenticated(status: Status) -> bool:
-    return status.status == "auth_success" or (status.status == "success" and status.message == "authenticated")
-
-
-def _closed(data: bytes) -> Dropped:
-    code = int.from_bytes(data[:2], "big") if len(data) >= 2 else None
-    reason = data[2:].decode("utf-8", "replace")[:120]
-    if code == 1008 and "connection" in reason.lower():
-        return Denied("another process uses this key (closed with 1008)", busy=True)
-    return Dropped(f"the server closed the connection ({code}{': ' + reason if reason else ''})")
+def _login_refused(said: str) -> str:
+    """A bad key and a poor plan have the same status; only the prose differs."""
+    if "plan" in said.lower() or "upgrade" in said.lower():
+        return f"the plan does not include this feed: {said}"
+    return f"the key is not accepted: {said or 'no reason given'}"
 
 
 # --- the two of them ---------------------------------------------------------------------------------------------------
@@ -383,9 +517,10 @@ class StocksSocket(Stream):
         super().__init__(emit, config, clock, config.polygon_ws_url)
         self.in_hours = in_hours
         self.symbols = frozenset((config.symbol, config.leader, *config.heartbeat_symbols))
+        self._topics = {f"A.{symbol}" for symbol in self.symbols}
 
-    def topics(self) -> list[str]:
-        return [f"A.{symbol}" for symbol in sorted(self.symbols)]
+    def topics(self) -> set[str]:
+        return self._topics
 
     def watching(self) -> bool:
         return self.in_hours()
@@ -404,15 +539,19 @@ class StocksSocket(Stream):
 
 
 class OptionsSocket(Stream):
-    """Quotes of the held contract, while there is one. Connected only then: the key allows one connection."""
+    """Quotes of the held contract, while there is one. Connected only then: the key allows one connection.
+
+    A quiet contract is no fault, since REST asks for its quote anyway; but a silent wire must prove itself as soon as in the stocks'
+    case, because an unchanged quote is trusted while the connection lives.
+    """
 
     name = "options"
     feed = "options"
+    probing = True
 
     def __init__(self, emit: Emit, config: Config, clock: Clock) -> None:
         super().__init__(emit, config, clock, config.polygon_options_ws_url)
         self.contract: str | None = None
-        self.subscribed: str | None = None
 
     def put(self, action: Any, rank: int = 0) -> None:
         match action:
@@ -428,17 +567,11 @@ class OptionsSocket(Stream):
     def wanted(self) -> bool:
         return self.contract is not None
 
-    def topics(self) -> list[str]:
-        self.subscribed = self.contract
-        return [f"Q.{self.subscribed}"]
-
-    def adjust(self, connection: Connection) -> None:
-        if self.contract is not None and self.contract != self.subscribed:
-            self._send(connection, {"action": "unsubscribe", "params": f"Q.{self.subscribed}"})
-            self._subscribe(connection, self.topics())
+    def topics(self) -> set[str]:
+        contract = self.contract
+        return set() if contract is None else {f"Q.{contract}"}
 
     def watching(self) -> bool:
-        """A quiet contract is no fault: REST asks for its quote every second anyway."""
         return False
 
     def take(self, frame: Frame, now: float) -> int:

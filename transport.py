@@ -1,23 +1,27 @@
-"""requests, wrapped once: a total deadline, a size cap, one host, no redirect, no proxy, and errors that give nothing away.
+"""The wire, wrapped once: total deadlines, size caps, one host, TLS always verified, no proxy, and errors that give nothing away.
 
-`requests` bounds each read and not the whole: a server that drips a byte at a time can hold it for ever. Here one thread shuts the
-socket of every request that outlives its deadline, whatever it is doing. No exception of this module carries a URL, a header or a
-cause, for those carry keys.
+Rules:
+- `requests` bounds each read and not the whole: a server that drips a byte at a time can hold it for ever, and no library bounds a
+  name's lookup. Here every wait of a call (lookup, connect, TLS, headers, body) ends at the call's own deadline.
+- A call knows whether a byte of its request left: `TryAgain.sent` False means that it certainly did not arrive.
+- Redirects are refused. Of an absolute URL, as in `next_url`, only path and query are used, always with our own base.
+- No exception of this module carries a URL, a header or a cause, for those carry keys.
 """
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
-import heapq
-import itertools
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import certifi
 import requests
 from msgspec import Struct
 from requests.adapters import HTTPAdapter
@@ -28,6 +32,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 MAX_BYTES = 8_000_000
 CHUNK = 65_536
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 300.0
+PROSE_LIMIT = 200
 
 
 class TryAgain(Exception):
@@ -55,90 +60,172 @@ class Answer(Struct, frozen=True):
 # --- the deadline ------------------------------------------------------------------------------------------------------
 
 
-class Deadline:
-    """One request's end. `handle` is a second hand on its socket, there to shut it."""
+class _Call(threading.local):
+    """What this thread is doing on the wire: until when, how much it may still read, and how far it has come."""
 
-    def __init__(self, at: float) -> None:
-        self.at = at
-        self.handle: socket.socket | None = None
-        self.passed = False
-        self.over = False
+    ends_at: float | None = None
+    bytes_left: float = float("inf")
+    unconnected: str | None = None
+    reused = False
+    sent = False
+    received = False
 
-    def cut(self) -> None:
-        if not self.over:
-            self.passed = True
-            if self.handle is not None:
-                with contextlib.suppress(OSError):
-                    self.handle.shutdown(socket.SHUT_RDWR)
+    def left(self) -> float:
+        """Seconds until the deadline. TimeoutError when there are none."""
+        left = 3600.0 if self.ends_at is None else self.ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        return left
 
-
-class Reaper:
-    """One thread for all deadlines of the process, started with the first."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Deadline]] = []
-        self._changed = threading.Condition()
-        self._count = itertools.count()
-        self._thread: threading.Thread | None = None
-
-    def watch(self, seconds: float) -> Deadline:
-        deadline = Deadline(time.monotonic() + seconds)
-        with self._changed:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
-                self._thread.start()
-            heapq.heappush(self._heap, (deadline.at, next(self._count), deadline))
-            if self._heap[0][2] is deadline:
-                self._changed.notify()
-        return deadline
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._heap or self._heap[0][0] > time.monotonic():
-                    self._changed.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
-                deadline = heapq.heappop(self._heap)[2]
-            deadline.cut()
+    @property
+    def is_late(self) -> bool:
+        return self.ends_at is not None and time.monotonic() >= self.ends_at
 
 
-REAPER = Reaper()
-_current = threading.local()
+_call = _Call()
 
 
-class _Guarded:
-    """A connection that shows its socket to the deadline of the request that uses it."""
-
-    _handle: socket.socket | None = None
-
-    def _new_conn(self) -> socket.socket:
-        made: socket.socket = super()._new_conn()  # type: ignore[misc]
-        self._handle = made.dup()  # TLS takes the socket over; shutting the copy still shuts the connection
-        self._show()
-        return made
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self._show()
-        super().request(*args, **kwargs)  # type: ignore[misc]
-
-    def close(self) -> None:
-        handle, self._handle = self._handle, None
-        super().close()  # type: ignore[misc]
-        if handle is not None:
-            handle.close()
-
-    def _show(self) -> None:
-        deadline: Deadline | None = getattr(_current, "deadline", None)
-        if deadline is not None and self._handle is not None:
-            deadline.handle = self._handle
-            if deadline.passed:
-                deadline.cut()
+@contextmanager
+def within(seconds: float, max_bytes: float = float("inf")) -> Iterator[_Call]:
+    """All that this thread waits for on our sockets meanwhile ends after `seconds` in all, or `max_bytes` read, by an OSError."""
+    _call.__dict__.clear()
+    _call.ends_at, _call.bytes_left = time.monotonic() + seconds, max_bytes
+    try:
+        yield _call
+    finally:
+        _call.ends_at, _call.bytes_left = None, float("inf")
 
 
-class _Connection(_Guarded, HTTPConnection):
+class _Timed:
+    """A socket whose waits end with the call they belong to; outside of a call it has its own time-out, as any other."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        self._hurry()
+        data: bytes = super().recv(buflen, flags)  # type: ignore[misc]
+        self._count(len(data))
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        self._hurry()
+        size: int = super().recv_into(buffer, nbytes or 0, flags)  # type: ignore[misc]
+        self._count(size)
+        return size
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self._hurry()
+        _call.sent = True
+        size: int = super().send(data, flags)  # type: ignore[misc]
+        return size
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self._hurry()
+        _call.sent = True
+        super().sendall(data, flags)  # type: ignore[misc]
+
+    def _hurry(self) -> None:
+        if _call.ends_at is not None:
+            self.settimeout(_call.left())  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _count(size: int) -> None:
+        _call.received = _call.received or size > 0
+        _call.bytes_left -= size
+        if _call.bytes_left < 0:
+            raise OSError("more than was asked for")
+
+
+class _Socket(_Timed, socket.socket):
     pass
 
 
-class _TlsConnection(_Guarded, HTTPSConnection):
+class _TlsSocket(_Timed, ssl.SSLSocket):
+    pass
+
+
+def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Certificates and names are verified, against certifi's authorities or those of `ca_file`."""
+    context = ssl.create_default_context(cafile=ca_file or certifi.where())
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
+# --- connecting --------------------------------------------------------------------------------------------------------
+
+_lookups: dict[tuple[str, int], Future[list[Any]]] = {}
+_lookups_lock = threading.Lock()
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    """What getaddrinfo says, within the call's deadline: a lookup that hangs is left to itself, and shared by who asks next."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    with _lookups_lock:
+        lookup = _lookups.get((host, port))
+        if lookup is None:
+            lookup = _lookups[host, port] = Future()
+            threading.Thread(target=_look_up, args=(host, port, lookup), name="lookup", daemon=True).start()
+    return lookup.result(_call.left())
+
+
+def _look_up(host: str, port: int, lookup: Future[list[Any]]) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as fault:
+        lookup.set_exception(socket.gaierror(type(fault).__name__))
+    else:
+        lookup.set_result(found)
+    finally:
+        with _lookups_lock:
+            del _lookups[host, port]
+
+
+def dial(host: str, port: int) -> socket.socket:
+    """A connected socket, within the call's deadline. ConnectionError with a plain reason."""
+    reason = "no connection within the deadline"
+    try:
+        addresses = _addresses(host, port)
+        for index, (family, kind, protocol, _, address) in enumerate(addresses):
+            made = _Socket(family, kind, protocol)
+            try:
+                made.settimeout(_call.left() / (len(addresses) - index))
+                made.connect(address)
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                made.settimeout(_call.left())  # the TLS handshake takes this for its whole
+            except TimeoutError:
+                made.close()
+            except OSError:
+                made.close()
+                reason = "no connection"
+            else:
+                return made
+    except socket.gaierror:
+        reason = "the host's name cannot be resolved"
+    except TimeoutError:
+        pass
+    _call.unconnected = reason
+    raise ConnectionError(reason)
+
+
+class _Dialled:
+    """A connection of urllib3's over a socket of ours."""
+
+    sock: socket.socket | None
+
+    def _new_conn(self) -> socket.socket:
+        return dial(self.host, self.port)  # type: ignore[attr-defined]
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _call.reused = self.sock is not None
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class _Connection(_Dialled, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Dialled, HTTPSConnection):
     pass
 
 
@@ -151,8 +238,12 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
 
@@ -163,63 +254,75 @@ class Http:
     """Requests to one host. Use it from one thread: it keeps its connection open from one request to the next.
 
     Every method gives an Answer, whatever its status but a redirect, or raises TryAgain or Refused within `deadline_s` seconds.
+    `allowed_hosts`: whom an absolute URL may name beside ourselves; it is our own base that is asked all the same.
     """
 
     def __init__(
-        self, base_url: str, deadline_s: float, headers: Mapping[str, str] | None = None, max_bytes: int = MAX_BYTES
+        self,
+        base_url: str,
+        deadline_s: float,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_BYTES,
+        *,
+        allowed_hosts: Collection[str] = (),
+        ca_file: str | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.deadline_s = deadline_s
         self.max_bytes = max_bytes
+        self._allowed = {urlsplit(base_url).hostname, *allowed_hosts}
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.headers.update({"User-Agent": "iwm-5-vwap", **(headers or {})})
-        adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self._session.verify = ca_file or True
+        self._session.headers.update({"User-Agent": "iwm-5-vwap", "Accept-Encoding": "gzip", **(headers or {})})
+        adapter = _Adapter(tls_context(ca_file))
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
-        """`path` may be an absolute URL, as in `next_url`: only its path and query are used, always with our own base."""
-        end = time.monotonic() + self.deadline_s
-        try:
-            return self._ask("GET", self._url(path), self.deadline_s, params=params)
-        except _Stale:
-            left = end - time.monotonic()
-            return self._ask("GET", self._url(path), max(left, 0.01), params=params, again=True)
+        """An idle connection that turns out to be dead is replaced in silence, once."""
+        return self._ask("GET", self._url(path), params=params)
 
     def post(self, path: str, data: Mapping[str, str]) -> Answer:
         """A form. It is never sent twice: whoever calls decides what an unknown outcome means."""
-        return self._ask("POST", self._url(path), self.deadline_s, data=data, again=True)
+        return self._ask("POST", self._url(path), data=data)
 
     def close(self) -> None:
+        """Let go of the connection; the next request opens another."""
         self._session.close()
 
     def _url(self, path: str) -> str:
-        if "://" in path:
-            parts = urlsplit(path)
+        if path.startswith(("http://", "https://")):
+            try:
+                parts = urlsplit(path)
+                host = parts.hostname
+            except ValueError:
+                host = None
+            if host not in self._allowed:
+                raise TryAgain("the next page is on another host: not asked")
             path = parts.path + (f"?{parts.query}" if parts.query else "")
         return self.base_url + (path if path.startswith("/") else f"/{path}")
 
-    def _ask(self, method: str, url: str, seconds: float, *, again: bool = False, **request: Any) -> Answer:
-        deadline = REAPER.watch(seconds)
-        _current.deadline = deadline
+    def _ask(self, method: str, url: str, **request: Any) -> Answer:
+        with within(self.deadline_s) as call:
+            outcome = self._once(call, method, url, request)
+            if isinstance(outcome, TryAgain) and method == "GET" and call.reused and not call.received and not call.is_late:
+                outcome = self._once(call, method, url, request)
+        if isinstance(outcome, TryAgain):
+            raise outcome
+        if 300 <= outcome.status < 400:
+            raise Refused(f"redirected ({outcome.status}): never followed, the key stays with its host", outcome.status)
+        return outcome
+
+    def _once(self, call: _Call, method: str, url: str, request: Mapping[str, Any]) -> Answer | TryAgain:
+        """One try. Faults are returned and not raised: what is raised while another is handled would carry it along."""
         try:
             with self._session.request(
-                method, url, timeout=seconds, stream=True, allow_redirects=False, verify=True, **request
+                method, url, timeout=self.deadline_s, stream=True, allow_redirects=False, **request
             ) as response:
-                answer = Answer(response.status_code, response.headers, self._body(response))
+                return Answer(response.status_code, response.headers, self._body(response))
         except (requests.RequestException, faults.HTTPError, OSError, ValueError) as fault:
-            trouble = meaning(fault, deadline.passed)
-        else:
-            if not 300 <= answer.status < 400:
-                return answer
-            raise Refused(f"redirected ({answer.status}): never followed, the key stays with its host", answer.status)
-        finally:
-            deadline.over = True
-            _current.deadline = None
-        if isinstance(trouble, _Stale) and again:
-            raise TryAgain(trouble.reason, sent=True)
-        raise trouble
+            return TryAgain(self._meaning(call, fault), sent=call.sent)
 
     def _body(self, response: requests.Response) -> bytes:
         parts, size = [], 0
@@ -230,42 +333,41 @@ class Http:
             parts.append(part)
         return b"".join(parts)
 
+    def _meaning(self, call: _Call, fault: Exception) -> str:
+        """What went wrong; the fault's own words are not used, for they hold the URL."""
+        if call.unconnected is not None:
+            return call.unconnected
+        if call.is_late:
+            return f"no {'whole answer' if call.sent else 'connection'} within {self.deadline_s:g} s"
+        if isinstance(fault, _TooLarge):
+            return f"the answer is larger than {self.max_bytes} bytes"
+        chain = list(_causes(fault))
+        if any(isinstance(item, ssl.SSLError | faults.SSLError | requests.exceptions.SSLError) for item in chain):
+            return "TLS failed: the certificate or the handshake is not right"
+        if any(isinstance(item, faults.IncompleteRead | faults.DecodeError | faults.InvalidChunkLength) for item in chain):
+            return "the answer is broken"
+        if any(isinstance(item, ConnectionError | faults.ProtocolError) for item in chain):
+            return "the connection was cut"
+        return f"the request failed ({type(fault).__name__})"
+
 
 class _TooLarge(ValueError):
     pass
 
 
-class _Stale(TryAgain):
-    """The connection was closed before an answer began: perhaps only because it had been idle for long."""
+def _causes(fault: BaseException) -> Iterator[BaseException]:
+    """An exception and those it was made of, wherever requests and urllib3 keep them."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [fault]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, BaseException) and item not in seen:
+            seen.append(item)
+            waiting += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+            yield item
 
 
-def meaning(fault: BaseException, passed: bool) -> TryAgain:
-    """What an exception means for the caller; its own words are not used, for they hold the URL."""
-    if passed or isinstance(fault, requests.ReadTimeout):
-        unsent = isinstance(fault, requests.ConnectTimeout)
-        return TryAgain("no whole answer within the deadline", sent=not unsent)
-    if isinstance(fault, _TooLarge):
-        return TryAgain("the answer is too large", sent=True)
-    cause: BaseException | None = fault
-    chain = []
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        inner = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
-        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
-    if any(isinstance(item, faults.NameResolutionError) for item in chain):
-        return TryAgain("the host's name cannot be resolved")
-    if any(isinstance(item, requests.exceptions.SSLError | faults.SSLError) for item in chain):
-        return TryAgain("TLS failed: the certificate or the handshake is not right")
-    if any(isinstance(item, faults.NewConnectionError | faults.ConnectTimeoutError) for item in chain):
-        return TryAgain("no connection")
-    if any(
-        isinstance(item, faults.IncompleteRead | faults.DecodeError | requests.exceptions.ContentDecodingError)
-        for item in chain
-    ):
-        return TryAgain("the answer is broken", sent=True)
-    if any(isinstance(item, ConnectionError | faults.ProtocolError) for item in chain):
-        return _Stale("the connection was cut", sent=True)
-    return TryAgain(f"the request failed ({type(fault).__name__})", sent=True)
+# --- what servers say --------------------------------------------------------------------------------------------------
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -276,8 +378,16 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     try:
         seconds = float(given)
     except ValueError:
-        date = email.utils.parsedate_tz(given)
-        seconds = RETRY_AFTER_MIN_S if date is None else email.utils.mktime_tz(date) - now
+        try:
+            seconds = email.utils.parsedate_to_datetime(given).timestamp() - now
+        except (ValueError, OverflowError):
+            return RETRY_AFTER_MIN_S
     if seconds != seconds:
         return RETRY_AFTER_MIN_S
     return min(max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
+
+
+def plain(words: object) -> str:
+    """What a server says, as one short line that can be printed anywhere."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(words)[: 10 * PROSE_LIMIT])
+    return " ".join(text.split())[:PROSE_LIMIT]
