@@ -43,7 +43,8 @@ def columns(view: View) -> dict[str, list[float | None]]:
 def vwap(traded: Floats, volume: Floats, seconds: int) -> Floats:
     """Volume-weighted average price over the last so many seconds."""
     above, below = rolling(traded, seconds), rolling(volume, seconds)
-    return np.divide(above, below, out=np.full(len(volume), np.nan), where=below > 0.5)
+    averages: Floats = np.divide(above, below, out=np.full(len(volume), np.nan), where=below > 0.5)
+    return averages
 
 
 def rolling(values: Floats, seconds: int) -> Floats:

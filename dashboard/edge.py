@@ -74,7 +74,8 @@ class Pages(Edge):
         page = None
         if self.config.dashboard:
             page = Page(self.config, self.clock, guard, self.sees, self.lines, self.emit, self.version)
-        server = Server(Routes(self.config, self.clock, guard, self.sees, self.work, page).answer)
+        routes = Routes(self.config, self.clock, guard, self.sees, self.work, page)
+        server = Server(routes.answer, routes.head)
         running = await server.serve(listening)
         self.url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         log.info("health, metrics and page are served" if page else "health and metrics are served", url=self.url)

@@ -32,7 +32,7 @@ class Work:
     """What main counts: events by kind, decisions, how long one takes, how long its oldest event had waited when it was made."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.events = Counter("desk_events", "Events taken from the inbox", ["kind"], registry=self.registry)
         self.decide_s = Histogram(

@@ -44,14 +44,10 @@ class Routes:
     ) -> None:
         self._clock, self._guard, self._sees, self._work = clock, guard, sees, work
         self._page = page
-        self._head = HEAD + (HSTS if guard.is_encrypted else ())
+        self.head = HEAD + (HSTS if guard.is_encrypted else ())
         self._seen = Seen(sees, clock.now, self._health)
 
     def answer(self, request: Request) -> Answer:
-        answer = self._route(request)
-        return msgspec.structs.replace(answer, headers=(*answer.headers, *self._head))
-
-    def _route(self, request: Request) -> Answer:
         if not self._guard.is_ours(request.headers.get("host")):
             return Answer(421, b"this server does not go by that name\n")
         if not self._guard.is_same_site(request, strictly=request.method not in ("GET", "HEAD")):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Callable, Mapping
 
 import h11
-from msgspec import Struct
+from msgspec import Struct, structs
 
 import logger
 
@@ -29,6 +30,7 @@ TARGET_MAX_BYTES = 1_024
 BODY_MAX_BYTES = 4_096
 BACKLOG_MAX_BYTES = 1_000_000
 READ_BYTES = 8_192
+AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Request(Struct, frozen=True):
@@ -62,10 +64,11 @@ Handler = Callable[[Request], Answer]
 
 
 class Server:
-    """`handle` answers a request at once. All of it happens in the thread that runs `serve`."""
+    """`handle` answers a request at once, `head` goes with every answer. All of it happens in the thread that runs `serve`."""
 
-    def __init__(self, handle: Handler) -> None:
+    def __init__(self, handle: Handler, head: tuple[tuple[str, str], ...] = ()) -> None:
         self.handle = handle
+        self.head = head
         self.reading: dict[asyncio.StreamWriter, None] = {}
         self.connections: set[asyncio.StreamWriter] = set()
         self.streams: set[asyncio.StreamWriter] = set()
@@ -79,26 +82,26 @@ class Server:
         for writer in tuple(self.streams):
             if writer.transport.get_write_buffer_size() > BACKLOG_MAX_BYTES:
                 self.streams.discard(writer)
-                writer.transport.abort()
+                reset(writer)
             else:
                 writer.write(piece)
 
     def close(self) -> None:
         for writer in tuple(self.connections):
-            writer.transport.abort()
+            reset(writer)
 
     # --- one connection ------------------------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._has_room():
-            writer.transport.abort()
+            reset(writer)
             return
         self.connections.add(writer)
         self.reading[writer] = None
         try:
             await self._converse(reader, writer)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            writer.transport.abort()
+        except (OSError, TimeoutError):
+            reset(writer)
         finally:
             self.reading.pop(writer, None)
             self.streams.discard(writer)
@@ -114,7 +117,7 @@ class Server:
             return False
         del self.reading[oldest]
         self.connections.discard(oldest)
-        oldest.transport.abort()
+        reset(oldest)
         return True
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,6 +138,7 @@ class Server:
             answer = self._answer(request)
         self.reading.pop(writer, None)
         writer.transport.set_write_buffer_limits(high=0)
+        answer = structs.replace(answer, headers=(*answer.headers, *self.head))
         async with asyncio.timeout(ANSWER_S):
             writer.write(encoded(wire, answer, head_only=request is not None and request.method == "HEAD"))
             await writer.drain()
@@ -169,6 +173,13 @@ class Server:
             async with asyncio.timeout(0.5):
                 while await reader.read(READ_BYTES):
                     pass
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Let go of a connection at once, with all that it was still to be sent."""
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+    writer.transport.abort()
 
 
 async def read(wire: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
