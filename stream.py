@@ -7,28 +7,26 @@ Rules:
   brought nothing makes the next one more patient, up to a minute, so that a halt of the market is no storm.
 - Back-off grows until ten seconds of data have come. A refused key is left alone for five minutes, a taken one for one.
 - FeedConnected: subscribed and acknowledged. FeedDropped or FeedRefused ends every try, connected or not.
-- Nobody waits for a close handshake. Redirects are never followed, TLS is always verified.
+- Nobody waits for a close handshake.
 """
 
 from __future__ import annotations
 
 import random
-import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
-import websocket
-from websocket import ABNF, continuous_frame, frame_buffer
 
+from connection import BINARY, CLOSE, PING, TEXT, Connection, Denied, Dropped, Message
 from events import BarClosed, FeedConnected, FeedDropped, FeedRefused, JunkDropped, QuoteSeen, UnwatchContract, WatchContract
 from failpoints import hit
+from logger import Redactor
 from polygon_client import Frame, Status, check_bar, parse_frame
 from threads import Edge, Emit
-from transport import dial, plain, retry_after, tls_context, within
+from transport import plain
 
 if TYPE_CHECKING:
     from config import Config
@@ -50,168 +48,10 @@ JUNK_EVERY_S = 60.0
 STEP_S = 0.2
 # a market that runs faster than time must not be cut by a busy machine: these are seconds in earnest
 LEAST_PONG_S, LEAST_SILENT_S, LEAST_ANSWER_S = 0.5, 1.0, 1.0
-MAX_MESSAGE = 1 << 20
-MAX_FRAGMENTS = 4096
-MAX_UPGRADE = 1 << 16
-READ_BYTES = 1 << 16
-
-
-class Dropped(Exception):
-    """The connection is of no use any more. `retry_after_s`: what the server asked for."""
-
-    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason, self.retry_after_s = reason, retry_after_s
 
 
 class Silent(Dropped):
     """It lives and says nothing: our own verdict."""
-
-
-class Denied(Dropped):
-    """The server will not have us: the key, the plan, or (`busy`) another process on the same key."""
-
-    def __init__(self, reason: str, *, busy: bool = False) -> None:
-        super().__init__(reason)
-        self.busy = busy
-
-
-# --- the connection ----------------------------------------------------------------------------------------------------
-
-
-class _Frames(frame_buffer):
-    """Frames out of large reads. websocket-client takes any length a server names; this takes a megabyte."""
-
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
-        super().__init__(receive, skip_utf8_validation=True)
-        self._read, self._at = b"", 0
-
-    def recv_strict(self, bufsize: int) -> bytes:
-        end = self._at + bufsize
-        while end > len(self._read):
-            self._read, self._at, end = self._read[self._at :] + self.recv(READ_BYTES), 0, bufsize
-        piece = self._read[self._at : end]
-        self._at = end
-        return piece
-
-    def recv_length(self) -> None:
-        super().recv_length()
-        if self.length is not None and self.length > MAX_MESSAGE:
-            raise Dropped("a frame larger than 1 MiB")
-
-
-class _Message(continuous_frame):
-    """A message in fragments, as bounded as a frame."""
-
-    fragments: int = 0
-
-    def add(self, frame: ABNF) -> None:
-        super().add(frame)
-        self.fragments = 1 if frame.opcode != ABNF.OPCODE_CONT else self.fragments + 1
-        if self.cont_data is not None and (len(self.cont_data[1]) > MAX_MESSAGE or self.fragments > MAX_FRAGMENTS):
-            raise Dropped("a message larger than 1 MiB, or in too many fragments")
-
-
-class Connection:
-    """A WebSocket over a socket of ours: opened within a deadline, read in large pieces, closed without ceremony."""
-
-    def __init__(self) -> None:
-        self._ws = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
-        self._ws.frame_buffer = _Frames(self._ws._recv)
-        self._ws.cont_frame = _Message(fire_cont_frame=False, skip_utf8_validation=True)
-        self._timeout_s = OPEN_S
-
-    def open(self, url: str, seconds: float, wall: float, ca_file: str | None = None) -> None:
-        """Connect, TLS, upgrade, all within `seconds`. Dropped or Denied says why not. `wall`: what the host's clock says."""
-        try:
-            with within(seconds, MAX_UPGRADE) as call:
-                self._open(url, ca_file)
-        except websocket.WebSocketBadStatusException as fault:
-            end = _not_upgraded(fault.status_code, fault.resp_headers, wall)
-        except (websocket.WebSocketException, OSError, ValueError) as fault:
-            if (status := self._ws.getstatus()) is not None:
-                end = _not_upgraded(status, {}, wall)
-            else:
-                late = call.is_late or isinstance(fault, TimeoutError | websocket.WebSocketTimeoutException)
-                end = Dropped(call.unconnected or ("no connection within the deadline" if late else _why(fault)))
-        else:
-            return
-        raise end
-
-    def _open(self, url: str, ca_file: str | None) -> None:
-        parts = urlsplit(url)
-        secure = parts.scheme == "wss"
-        host = parts.hostname or ""
-        sock = dial(host, parts.port or (443 if secure else 80))
-        try:
-            if secure:
-                sock = tls_context(ca_file).wrap_socket(sock, server_hostname=host)
-            self._ws.connect(url, socket=sock, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call]
-        except BaseException:
-            sock.close()
-            raise
-
-    def next(self, timeout_s: float) -> tuple[int, bytes] | None:
-        """Opcode and payload of what came, None if nothing did in time; pings are answered. Dropped when it is over."""
-        try:
-            self._set_timeout(timeout_s)
-            opcode, frame = self._ws.recv_data_frame(control_frame=True)
-        except websocket.WebSocketTimeoutException:
-            return None
-        except (websocket.WebSocketException, OSError, ValueError, AttributeError) as fault:
-            reason = _why(fault)
-        else:
-            return opcode, frame.data
-        raise Dropped(reason)
-
-    def send(self, payload: bytes, opcode: int = ABNF.OPCODE_TEXT) -> None:
-        try:
-            self._set_timeout(PONG_WITHIN_S)
-            self._ws.send(payload, opcode)
-        except (websocket.WebSocketException, OSError, AttributeError) as fault:
-            reason = _why(fault)
-        else:
-            return
-        raise Dropped(reason)
-
-    def abandon(self, *, politely: bool = False) -> None:
-        """Close, waiting for nobody. Politely: with a close frame, so that the server frees our place at once."""
-        if politely and self._ws.connected:
-            try:
-                self._set_timeout(STEP_S)
-                self._ws.send_close()
-            except (websocket.WebSocketException, OSError):
-                pass  # it was only manners
-        self._ws.shutdown()  # type: ignore[no-untyped-call]
-
-    def _set_timeout(self, seconds: float) -> None:
-        if seconds != self._timeout_s:
-            self._timeout_s = seconds
-            self._ws.settimeout(seconds)
-
-
-def _not_upgraded(status: int | None, headers: dict[str, str] | None, wall: float) -> Dropped:
-    """A 4xx will be the same the next time; 429 and 5xx will not."""
-    if status in (401, 403):
-        return Denied(f"the server refuses the connection ({status}): the key or the plan is not accepted")
-    if status is not None and 400 <= status < 500 and status not in (408, 425, 429):
-        return Denied(f"the server refuses the connection ({status}): is the address of the socket right?")
-    if status is not None and 300 <= status < 400:
-        return Denied(f"the server wants to redirect ({status}): never followed")
-    pause = retry_after({name.title(): value for name, value in (headers or {}).items()}, wall)
-    return Dropped(f"the server answers {status} instead of a WebSocket", pause or 0.0)
-
-
-def _why(fault: BaseException) -> str:
-    if isinstance(fault, ssl.SSLError):
-        return "TLS failed: the certificate or the handshake is not right"
-    if isinstance(fault, ConnectionError | websocket.WebSocketConnectionClosedException):
-        return "the connection was cut"
-    if isinstance(fault, TimeoutError | websocket.WebSocketTimeoutException):
-        return "nothing could be sent"
-    if isinstance(fault, websocket.WebSocketException):
-        return "the server does not speak the protocol"
-    return f"the connection was lost ({type(fault).__name__})"
 
 
 # --- patience: pure ----------------------------------------------------------------------------------------------------
@@ -234,7 +74,7 @@ class Patience:
         if isinstance(end, Silent):
             if data_s is None:
                 self.silent_s = min(self.silent_s * 2, SILENT_MAX_S)
-            return BACKOFF_FIRST_S
+            return BACKOFF_FIRST_S / 2
         self.failures += 1
         if accepted:
             hollow = lived_s < SETTLED_S and (data_s is None or data_s < HEALTHY_S)
@@ -301,6 +141,7 @@ class Stream(Edge):
         self.url = url
         self.patience = Patience()
         self._key = config.polygon_api_key.get_secret_value()
+        self._redacted = Redactor(config.secrets())
         self._junk: Counter[str] = Counter()
         self._junk_at = -JUNK_EVERY_S
         self._begin()
@@ -345,13 +186,14 @@ class Stream(Edge):
     def _one_life(self) -> None:
         """One connection, from its opening to its end, and the pause after it."""
         self._begin()
-        accepted = False
+        accepted, polite = False, True
         self.beat()
         try:
             self._connection.open(self.url, OPEN_S, self.clock.wall(), self.ca_file)
             accepted = True
             self._converse()
         except Dropped as end:
+            polite = isinstance(end, Silent)
             now = self.clock.now()
             lived_s = 0.0 if self._live_at is None else now - self._live_at
             data_s = None if self._data_at is None else self._data_at[1] - self._data_at[0]
@@ -360,7 +202,7 @@ class Stream(Edge):
         else:
             pause = 0.0
         finally:
-            self._connection.abandon(politely=self._live_at is not None and (self.stopping.is_set() or not self.wanted()))
+            self._connection.abandon(politely=polite)
         until = self.clock.now() + pause
         while not self.stopping.is_set() and self.wanted() and (left := until - self.clock.now()) > 0:
             self._wait(min(1.0, left))
@@ -385,9 +227,9 @@ class Stream(Edge):
         while not self.stopping.is_set() and self.wanted():
             self.beat()
             hit(f"{self.name}.loop")
-            message = self._connection.next(max(self.clock.real_seconds(STEP_S), 0.001))
+            messages = self._connection.read(max(self.clock.real_seconds(STEP_S), 0.001))
             now = self.clock.now()
-            heard = message is not None and self._hear(message, now)
+            heard = sum(self._hear(message, now) for message in messages)
             if self._phase != "live":
                 self._check_answer(now)
             elif heard:
@@ -411,17 +253,17 @@ class Stream(Edge):
         if self._silence.should_ping(
             now, real, watching=self.watching(), probing=self.probing, silent_s=self.patience.silent_s
         ):
-            self._connection.send(b"still there?", ABNF.OPCODE_PING)
+            self._connection.send(b"still there?", PING)
             self._silence.pinging(now, real)
 
-    def _hear(self, message: tuple[int, bytes], now: float) -> bool:
-        """Take in what came; whether data were in it."""
+    def _hear(self, message: Message, now: float) -> int:
+        """Take in what came; how many pieces of data were in it."""
         opcode, payload = message
-        if opcode == ABNF.OPCODE_CLOSE:
+        if opcode == CLOSE:
             raise self._closed(payload)
         pieces = 0
         end: Dropped | None = None
-        if opcode in (ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
+        if opcode in (TEXT, BINARY):
             frame = parse_frame(payload)
             if frame.dropped:
                 self._junk.update(frame.dropped)
@@ -435,11 +277,11 @@ class Stream(Edge):
             self._data_at = (now, now) if self._data_at is None else (self._data_at[0], now)
         if end is not None:
             raise end
-        return pieces > 0
+        return pieces
 
     def _heed(self, status: Status) -> Dropped | None:
         """Act on a status; what it means if it is the end."""
-        said = plain(status.message).replace(self._key, "***")
+        said = plain(self._redacted(status.message))
         match status.status:
             case "connected" if self._phase == "greeting":
                 self._say("auth", self._key)
@@ -485,7 +327,7 @@ class Stream(Edge):
 
     def _closed(self, payload: bytes) -> Dropped:
         code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
-        words = plain(payload[2:].decode("utf-8", "replace")).replace(self._key, "***")
+        words = plain(self._redacted(payload[2:].decode("utf-8", "replace")))
         if code == 1008:
             return Denied(f"another process uses this key, or a rule was broken (closed with 1008: {words})", busy=True)
         return Dropped(f"the server closed the connection ({code or 'no code'}{': ' + words if words else ''})")

@@ -15,8 +15,8 @@ CORE = (
     "desk_state", "delivery", "holding", "daily", "links", "desk",
 )  # fmt: skip
 EDGES = (
-    "inbox", "threads", "errands", "scribe", "stream", "transport", "polygon_client", "phone", "ledger", "ledger_book",
-    "ledger_audit", "ledger_schema", "data_folder", "logger",
+    "inbox", "threads", "errands", "scribe", "stream", "connection", "transport", "polygon_client", "phone", "ledger",
+    "ledger_book", "ledger_audit", "ledger_schema", "data_folder", "logger",
 )  # fmt: skip
 MACHINERY = {"requests", "socket", "threading", "sqlite3", "time", "queue", "websocket", "urllib", "http", "os", "random"}
 CLOCKS = {"time", "monotonic", "now", "today", "utcnow", "sleep", "perf_counter"}
