@@ -21,7 +21,6 @@ from connection import CLOSE, PING, PONG, TEXT, Denied, Dropped, Message
 from stream import Stream
 from tests.kit.feed import status, text
 
-
 ROUND_TRIP_S = 0.08
 
 
