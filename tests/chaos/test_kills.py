@@ -1,0 +1,54 @@
+"""Killed at random moments and at every named place: nothing lost, nothing repeated without saying so, every cent where it was.
+
+CHAOS=N kills in the first mode and a third as many in the second; the seed of a failure is in its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.kills import Play, played
+from tests.kit.worker import Stage
+
+KILLS = int(os.environ.get("CHAOS", "60"))
+PARTS = 2 if KILLS < 100 else 4  # each a play of its own: on two cores, two at a time
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120 + 15 * KILLS)]
+
+
+@pytest.fixture
+def steady(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path / "market", steady=True)
+    yield stage
+    stage.close()
+
+
+def judged(play: Play, record) -> None:
+    record("toll", str(play.toll))
+    faults = play.faults()
+    print(f"\n{'runs on' if play.runs_on else 'stands still'}: {play.toll}; {len(play.trades())} trades")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.fault("X01", "X18", "P11", "A28", "A29", "A43")
+@pytest.mark.parametrize("seed", range(PARTS))
+def test_a_session_of_kills_is_to_the_cent_the_uninterrupted_session(steady, tmp_path, seed, record_property):
+    killed = played(tmp_path / "killed", steady, seed, kills=KILLS // PARTS)
+    judged(killed, record_property)
+    story, results = killed.story(), [(trade.id, trade.reason, trade.pnl, trade.peak) for trade in killed.trades()]
+    buys = list(killed.told("BUY"))
+    whole = played(tmp_path / "whole", steady, seed, trades=len(story))
+    assert not whole.faults()
+    assert whole.story() == story
+    assert [(trade.id, trade.reason, trade.pnl, trade.peak) for trade in whole.trades()] == results
+    assert list(whole.told("BUY")) == buys
+    assert killed.toll.open_or_pending >= 0.6 * killed.toll.kills
+
+
+@pytest.mark.fault("X01", "X21")
+def test_when_the_market_does_not_wait_ledger_and_phone_still_agree(steady, tmp_path, record_property):
+    judged(played(tmp_path / "killed", steady, 1000, kills=KILLS // 3, runs_on=True), record_property)
