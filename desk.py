@@ -83,6 +83,7 @@ MAX_SKEW_S = 2.0
 PROFILE_AHEAD_S = 3600.0
 CRASHES_MAX = 3
 STEADY_S = 600.0
+TAKEN_IN_FIRST = (WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped)
 
 
 class Desk:
@@ -128,15 +129,17 @@ class Desk:
         }
 
     def decide(self, events: Sequence[AnyEvent]) -> list[AnyAction]:
-        """What is to be done after these events, which waited together, in order of arrival.
+        """What is to be done after these events, which waited together; now is the moment of the last.
 
+        In order of arrival, but what tells of bars comes first: nothing is decided before all that wait are taken in.
         Raises whatever a handler raised, with the old state in place: the caller records the events and goes on.
         """
         market = self.market
         turn = Turn(self.config, self.state, events[-1].at, self._said)
         market.new_second = False
+        if len(events) > 1:
+            events = sorted(events, key=lambda event: not isinstance(event, TAKEN_IN_FIRST))
         for event in events:
-            turn.at = event.at
             self._handlers[type(event)](turn, event)
         if market.new_second:
             self._judge_second(turn)
@@ -290,11 +293,13 @@ class Desk:
         state = turn.state
         if state.stopping is not None:
             return "stopping"
+        if isinstance(state.phase, Seeking):
+            return "a contract is being chosen"
         desk = risk_manager.Desk8(
             at=turn.at,
             session=state.session,
             cutoff_at=0.0 if state.session is None else risk_manager.entry_cutoff(turn.config, state.session),
-            holding=not isinstance(state.phase, Flat | Seeking),
+            holding=not isinstance(state.phase, Flat),
             last_exit_at=state.last_exit_at,
             trades_today=len(state.trades_today),
             pnl_today=sum(trade.pnl or 0 for trade in state.trades_today),
@@ -320,14 +325,14 @@ class Desk:
             calls = () if state.chain is None else state.chain.rows
             spot = self.market.fresh_close(turn.at)
             sides = [contract_selector.with_greeks(rows, turn.at, state.session, spot) for rows in (calls, event.rows)]
-            turn.set(skew=contract_selector.skew_25(*sides), skew_at=turn.at)
+            turn.set(skew=contract_selector.skew_25(*sides), skew_at=event.at)
             return
         if state.chain is not None and event.asked_at < state.chain.asked_at:
             return
         selection = contract_selector.select(
             event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at)
         )
-        turn.set(chain=Chain(turn.at, event.asked_at, event.rows, selection))
+        turn.set(chain=Chain(event.at, event.asked_at, event.rows, selection))
         names = ", ".join(row.contract for row in selection.tracked) or f"none, {selection.emptied_by}"
         turn.log_change("chain", f"tracked contracts: {names}")
 
@@ -390,7 +395,7 @@ class Desk:
     def _feed_connected(self, turn: Turn, event: FeedConnected) -> None:
         turn.log("info", f"{event.feed} socket subscribed")
         if event.feed == "stocks":
-            self.market.in_sight(turn.at)
+            self.market.in_sight(event.at)
             self._ask_history(turn)
 
     def _feed_dropped(self, turn: Turn, event: FeedDropped) -> None:
@@ -595,8 +600,9 @@ class Desk:
             if phase.wait_until and turn.at < phase.wait_until:
                 return
             holding.close(turn, self.market, risk_manager.Leave("shutdown", "Shutdown"))
-        patience = LAST_QUOTE_S + LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S
-        if not delivery.owes(turn.state) or turn.at >= stopping.since + patience:
+        begun_at = max(stopping.since, turn.state.last_exit_at or 0.0)
+        patience = LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S
+        if not delivery.owes(turn.state) or turn.at >= begun_at + patience:
             turn.set(phase=Halted(stopping.reason))
             turn.write(FactSet("running_since", None))
             turn.write(FactSet("crashes", 0.0))

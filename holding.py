@@ -102,11 +102,17 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
         turn.set(phase=replace(holding, distrust=distrust))
         return
     before = holding.position
-    position = risk_manager.with_quote(turn.config, before, event.quote, turn.at)
-    marked_at = turn.at if risk_manager.mark(event.quote) is not None else holding.marked_at
+    position = risk_manager.with_quote(turn.config, before, event.quote, event.at)
+    marked_at = event.at if risk_manager.mark(event.quote) is not None else holding.marked_at
     turn.set(
         phase=replace(
-            holding, position=position, quote=event.quote, quote_at=turn.at, marked_at=marked_at, distrust="", wait_until=0.0
+            holding,
+            position=position,
+            quote=event.quote,
+            quote_at=event.at,
+            marked_at=marked_at,
+            distrust="",
+            wait_until=0.0,
         )
     )
     if replace(position, last_quote_at=before.last_quote_at) != before:
@@ -117,8 +123,10 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
 
 
 def why_distrusted(turn: Turn, market: Market, holding: Holding, event: QuoteSeen) -> str | None:
-    """Why a quote is no trusted price: delayed, empty, older than the one before, or of another underlying price."""
+    """Why a quote is no trusted price: it waited, or is delayed, empty, older than the last, or of another underlying price."""
     quote = event.quote
+    if turn.at - event.at > FRESH_S:
+        return f"quotes wait {turn.at - event.at:.0f}s before they are looked at"
     if quote.delayed:
         return "quotes are marked DELAYED"
     if not risk_manager.says_something(quote):
