@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from events import AnyWrite, Commit, CommitFailed, Committed, FactSet, Remembered
+from events import Commit, CommitFailed, Committed, FactSet, Remembered
 from failpoints import hit
-from ledger import DiskTrouble, Ledger
+from ledger import DiskTrouble, Ledger, Refused
 from threads import Boxed, Emit
 
 if TYPE_CHECKING:
     from utils import Clock
 
-ALIVE_S = 5.0
+ALIVE_S = COPY_S = 5.0
 CHECK_S = 3600.0
 OWN = 0
 
@@ -25,7 +25,7 @@ class LedgerUnsound(Exception):
 
 
 class Scribe(Boxed):
-    """Opens the ledger in its own thread; `opened` is set when `remembered` (or `fault`) is there.
+    """Opens the ledger in its own thread; `opened` is set when `remembered` (or `fault`) is there. Copies it in quiet seconds.
 
     A disk that refuses is told of, commit by commit (number 0 for the scribe's own writes); one that fails ends the thread.
     """
@@ -51,32 +51,64 @@ class Scribe(Boxed):
             ledger.close()
 
     def _serve(self, ledger: Ledger) -> None:
-        alive_at, check_at = self.clock.now() + ALIVE_S, self.clock.now() + CHECK_S
+        now = self.clock.now()
+        alive_at, copy_at, check_at = now + ALIVE_S, now + COPY_S, now + CHECK_S
         while True:
             action = self.next(self.clock.real_seconds(1.0))
             hit("scribe.loop")
-            if isinstance(action, Commit):
-                self._try(action.commit, ledger.commit, action.writes)
-            elif self.stopping.is_set():
+            if action is None and self.stopping.is_set():
                 return
-            elif self.clock.now() >= alive_at:
-                alive_at = self.clock.now() + ALIVE_S
-                self._try(OWN, ledger.commit, (FactSet("alive_at", self.clock.now()),))
-                self._try(OWN, ledger.snapshot_if_due, self.clock.now())
-            elif self.clock.now() >= check_at:
-                check_at = self.clock.now() + CHECK_S
+            commits: list[Commit] = [] if action is None else [action, *self._behind()]
+            now = self.clock.now()
+            if now >= alive_at:
+                alive_at = now + ALIVE_S
+                commits.append(Commit(OWN, (FactSet("alive_at", now),)))
+            if commits:
+                self._write(ledger, commits)
+            elif now >= copy_at:
+                copy_at = now + COPY_S
+                self._copy(ledger, now)
+            elif now >= check_at:
+                check_at = now + CHECK_S
                 if faults := ledger.check():
                     raise LedgerUnsound("; ".join(faults))
 
-    def _try(self, commit: int, write: Callable[..., object], what: Sequence[AnyWrite] | float) -> None:
+    def _behind(self) -> Iterator[Commit]:
+        """What waits behind the commit that was just taken."""
+        while not self._box.empty():
+            action = self._box.get_nowait()[2]
+            if action is None:
+                self.stop()
+                return
+            yield action
+
+    def _write(self, ledger: Ledger, commits: list[Commit]) -> None:
+        """What waits together goes into one transaction: the disk takes as long for it as for one commit of them."""
         try:
             hit("scribe.before-commit")
-            write(what)
+            ledger.commit([write for commit in commits for write in commit.writes])
             hit("scribe.after-commit")
+        except Refused:
+            if len(commits) == 1:
+                raise
+            for commit in commits:
+                self._write(ledger, [commit])
         except DiskTrouble as trouble:
             if trouble.must_stop:
                 raise
-            self.emit(CommitFailed(at=self.clock.now(), commit=commit, reason=str(trouble)))
+            for commit in commits:
+                self._tell(commit.commit, trouble)
         else:
-            if commit or isinstance(what, tuple):
-                self.emit(Committed(at=self.clock.now(), commit=commit))
+            for commit in commits:
+                self.emit(Committed(at=self.clock.now(), commit=commit.commit))
+
+    def _copy(self, ledger: Ledger, now: float) -> None:
+        try:
+            ledger.snapshot_if_due(now)
+        except DiskTrouble as trouble:
+            if trouble.must_stop:
+                raise
+            self._tell(OWN, trouble)
+
+    def _tell(self, commit: int, trouble: DiskTrouble) -> None:
+        self.emit(CommitFailed(at=self.clock.now(), commit=commit, reason=str(trouble)))

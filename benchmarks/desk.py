@@ -73,13 +73,13 @@ def decide_all(desk: Desk, events: list[AnyEvent]) -> float:
 
 def measure(rounds: int = ROUNDS) -> list[Figure]:
     session, iwm, spy, profile, source = session_bars()
-    lists: list[Any] = [[getattr(bar, name) for bar in iwm] for name in ("start", "close", "volume", "vwap")]
-    lists += [[getattr(bar, name) for bar in spy] for name in ("start", "close")]
+    columns: dict[str, Any] = {name: [getattr(bar, name) for bar in iwm] for name in ("start", "close", "volume", "vwap")}
+    columns |= {f"spy_{name}": [getattr(bar, name) for bar in spy] for name in ("start", "close")}
     bars, day = events_of(session, iwm, spy, ticks=False), events_of(session, iwm, spy, ticks=True)
     bare, by_bar, by_day = [], [], []
     for _ in range(rounds):
         begun = perf_counter()
-        bare_loop(*lists, profile=list(profile), open_at=session.open_at)
+        bare_loop(**columns, profile=list(profile), open_at=session.open_at)
         bare.append(perf_counter() - begun)
         by_bar.append(decide_all(ready_desk(session, profile), bars))
         by_day.append(decide_all(ready_desk(session, profile), day))

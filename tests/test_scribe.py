@@ -1,0 +1,121 @@
+"""The scribe: what waits together is written together, every commit is answered, and a busy one still says that it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import ledger
+from events import AnyEvent, AnyWrite, Commit, CommitFailed, Committed, FactSet, PositionMarked, Remembered
+from ledger import DataFolder, DiskTrouble, Ledger, Refused
+from scribe import Scribe
+from tests.kit.books import OPENED_AT, a_position, closing, opening
+
+
+class StepClock:
+    """A clock that goes six seconds further whenever it is read."""
+
+    def __init__(self) -> None:
+        self.at = OPENED_AT
+
+    def now(self) -> float:
+        self.at += 6.0
+        return self.at
+
+    def wall(self) -> float:
+        return self.at
+
+    def real_seconds(self, seconds: float) -> float:
+        return min(seconds, 0.05)
+
+    def confirm(self) -> None:
+        pass
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[AnyWrite, ...]]:
+    """What the ledger was asked to write, call by call."""
+    asked: list[tuple[AnyWrite, ...]] = []
+    commit = Ledger.commit
+
+    def noted(self: Ledger, writes: Sequence[AnyWrite]) -> None:
+        asked.append(tuple(writes))
+        commit(self, writes)
+
+    monkeypatch.setattr(Ledger, "commit", noted)
+    return asked
+
+
+def life(folder: Path, *commits: Commit) -> tuple[Scribe, list[AnyEvent]]:
+    """A scribe's whole life: these commits wait for it when it begins, and it is told to stop behind them."""
+    heard: list[AnyEvent] = []
+    with DataFolder(folder).lock():
+        scribe = Scribe(heard.append, folder, StepClock())
+        for commit in commits:
+            scribe.put(commit)
+        scribe.stop()
+        scribe.start()
+        scribe.join(10.0)
+    assert not scribe.is_alive
+    return scribe, heard
+
+
+def answered(heard: list[AnyEvent]) -> list[int]:
+    return [event.commit for event in heard if isinstance(event, Committed) and event.commit]
+
+
+def remembered(folder: Path) -> Remembered:
+    _, found = ledger.read(folder, OPENED_AT + 3600)
+    assert found is not None
+    return found
+
+
+def facts(*numbers: int) -> list[Commit]:
+    return [Commit(number, (FactSet(f"fact {number}", float(number)),)) for number in numbers]
+
+
+def test_what_waits_together_is_one_transaction_and_each_commit_is_answered(
+    tmp_path: Path, transactions: list[tuple[AnyWrite, ...]]
+) -> None:
+    """A BUY does not wait for the disk once more for each commit ahead of it."""
+    _, heard = life(tmp_path, *facts(1, 2, 3))
+    assert answered(heard) == [1, 2, 3]
+    together = [writes for writes in transactions if FactSet("fact 1", 1.0) in writes]
+    assert len(together) == 1
+    assert FactSet("fact 3", 3.0) in together[0]
+    assert remembered(tmp_path).facts["fact 2"] == 2.0
+
+
+def test_all_that_waits_is_written_before_it_ends(tmp_path: Path) -> None:
+    position = a_position()
+    life(tmp_path, Commit(1, opening(position)), Commit(2, closing(position)))
+    assert [trade.id for trade in remembered(tmp_path).trades] == [position.id]
+
+
+def test_a_commit_that_contradicts_the_ledger_takes_none_of_those_ahead_of_it_along(tmp_path: Path) -> None:
+    never_opened = Commit(2, (PositionMarked(a_position()),))
+    scribe, heard = life(tmp_path, *facts(1), never_opened)
+    assert isinstance(scribe.fault, Refused)
+    assert answered(heard) == [1]
+    assert remembered(tmp_path).facts["fact 1"] == 1.0
+
+
+def test_a_disk_that_refuses_is_told_of_commit_by_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Ledger, writes: Sequence[AnyWrite]) -> None:
+        raise DiskTrouble("the disk is full")
+
+    monkeypatch.setattr(Ledger, "commit", full)
+    scribe, heard = life(tmp_path, *facts(1, 2))
+    assert scribe.fault is None
+    assert [event.commit for event in heard if isinstance(event, CommitFailed) and event.commit] == [1, 2]
+    assert not answered(heard)
+
+
+def test_a_scribe_that_is_never_idle_says_that_it_lives(tmp_path: Path) -> None:
+    """A held position is a commit a second: the next life must not think that this one ended with its first quote."""
+    life(tmp_path, *facts(1, 2, 3))
+    alive_at = remembered(tmp_path).facts["alive_at"]
+    assert isinstance(alive_at, float)
+    assert alive_at > OPENED_AT
