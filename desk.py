@@ -19,6 +19,7 @@ import alerts
 import contract_selector
 import daily
 import delivery
+import feed
 import holding
 import outbox
 import pnl_tracker
@@ -29,7 +30,6 @@ from events import (
     AlertFailed,
     AnyAction,
     AnyEvent,
-    Backfill,
     BackfillFailed,
     BarClosed,
     BarsFetched,
@@ -70,8 +70,6 @@ if TYPE_CHECKING:
     from config import Config
     from utils import SessionCalendar
 
-HISTORY_S = 1800
-SILENT_S = 5.0
 RETRY_S = 60.0
 REFRESH_PATIENCE_S = 2.5
 LAST_QUOTE_S = 2.0
@@ -101,19 +99,19 @@ class Desk:
         self._handlers: dict[type, Callable[[Turn, Any], None]] = {
             WorkerStarted: self._start,
             BarClosed: self._take_bar,
-            BarsFetched: self._take_history,
-            BackfillFailed: self._miss_history,
+            BarsFetched: self._with_market(feed.take_history),
+            BackfillFailed: feed.miss_history,
             ProfileArrived: self._take_profile,
             ProfileFailed: self._miss_profile,
             ChainArrived: self._take_chain,
             ChainFailed: self._miss_chain,
             QuotesArrived: self._take_refresh,
-            QuoteSeen: self._take_quote,
+            QuoteSeen: self._with_market(holding.take_quote),
             QuoteFailed: self._miss_quote,
-            FeedConnected: self._feed_connected,
-            FeedDropped: self._feed_dropped,
-            FeedRefused: self._feed_refused,
-            JunkDropped: self._junk_dropped,
+            FeedConnected: self._with_market(feed.connected),
+            FeedDropped: self._with_market(feed.dropped),
+            FeedRefused: self._with_market(feed.refused),
+            JunkDropped: feed.junk_dropped,
             Committed: delivery.committed,
             CommitFailed: self._commit_failed,
             AlertDelivered: delivery.settled,
@@ -121,7 +119,7 @@ class Desk:
             ReceiptSeen: delivery.receipt_seen,
             PhoneChecked: delivery.phone_checked,
             ClockChecked: self._clock_checked,
-            SettlementArrived: self._settle,
+            SettlementArrived: self._with_market(holding.settle),
             HalfSecondPassed: self._tick,
             OperatorSpoke: self._obey,
             ThreadFailed: self._thread_failed,
@@ -135,7 +133,7 @@ class Desk:
         Raises whatever a handler raised, with the old state in place: the caller records the events and goes on.
         """
         market = self.market
-        turn = Turn(self.config, self.state, events[-1].at, self._said)
+        turn = Turn(self.config, self.state, events[-1].at, self._said, self._next)
         market.new_second = False
         if len(events) > 1:
             events = sorted(events, key=lambda event: not isinstance(event, TAKEN_IN_FIRST))
@@ -159,12 +157,8 @@ class Desk:
         self._phone_asked_at = float("-inf") if memory.phone_asked_at is None else memory.phone_asked_at
         self.market.new_day(memory.state.session)
 
-    def _every(self, topic: str, at: float, seconds: float) -> bool:
-        """True at most once in `seconds`, for this topic."""
-        if at < self._next.get(topic, float("-inf")):
-            return False
-        self._next[topic] = at + seconds
-        return True
+    def _with_market(self, handle: Callable[[Turn, Market, Any], None]) -> Callable[[Turn, Any], None]:
+        return lambda turn, event: handle(turn, self.market, event)
 
     # --- a life begins -------------------------------------------------------------------------------------------------
 
@@ -220,23 +214,7 @@ class Desk:
     def _take_bar(self, turn: Turn, event: BarClosed) -> None:
         self.market.take_bar(event)
         if turn.state.stalled_since is not None or turn.state.feed_refused:
-            self._data_again(turn, event.bar.symbol)
-
-    def _take_history(self, turn: Turn, event: BarsFetched) -> None:
-        self.market.take_history(event)
-        self._next.pop("backfill", None)
-        covered = self.market.coverage_s()
-        turn.log("info", f"history of {event.symbol} taken in", bars=len(event.bars), coverage_s=covered)
-
-    def _miss_history(self, turn: Turn, event: BackfillFailed) -> None:
-        turn.log("warning", f"history of {event.symbol} could not be had: {event.reason}")
-        self._next["backfill"] = turn.at + RETRY_S / 4
-
-    def _ask_history(self, turn: Turn) -> None:
-        session = turn.state.session
-        if session is not None and turn.in_hours():
-            start = max(session.open_at, int(turn.at) - HISTORY_S)
-            turn.do(Backfill((turn.config.symbol, turn.config.leader), start, int(turn.at) + 1))
+            feed.back(turn, self.market, event.bar.symbol)
 
     def _judge_second(self, turn: Turn) -> None:
         """The newest second is known: first the exits, then the signal."""
@@ -340,7 +318,7 @@ class Desk:
         turn.tally(chain_misses=1)
         age = None if turn.state.chain is None else round(turn.at - turn.state.chain.received_at)
         turn.log_change("chain", f"chain of {event.right}s could not be had: {event.reason}", last_good_age_s=age)
-        if event.refused and self._every("chain refused", turn.at, 3600.0):
+        if event.refused and turn.every("chain refused", 3600.0):
             delivery.say(turn, alerts.feed_refused(turn.config, "option chain", event.reason, at=turn.at))
 
     def _take_refresh(self, turn: Turn, event: QuotesArrived) -> None:
@@ -353,7 +331,7 @@ class Desk:
                     last = QuoteSeen(
                         at=turn.at, contract=row.contract, quote=row.quote, source="rest", underlying=row.underlying
                     )
-                    self._take_quote(turn, last)
+                    holding.take_quote(turn, self.market, last)
 
     def _enter(self, turn: Turn, seeking: Seeking, fresh: dict[str, Any], reason: str | None) -> None:
         """The refreshed quotes are here, or will not come: check again, choose, and open or say why not."""
@@ -378,83 +356,11 @@ class Desk:
 
     # --- quotes of the held contract -----------------------------------------------------------------------------------
 
-    def _take_quote(self, turn: Turn, event: QuoteSeen) -> None:
-        holding.take_quote(turn, self.market, event)
-
-    def _settle(self, turn: Turn, event: SettlementArrived) -> None:
-        holding.settle(turn, self.market, event)
-
     def _miss_quote(self, turn: Turn, event: QuoteFailed) -> None:
         phase = turn.state.phase
         if isinstance(phase, Holding) and event.contract == phase.position.contract:
             turn.set(phase=replace(phase, distrust=event.reason))
             turn.log_change("quote", f"quote could not be had: {event.reason}")
-
-    # --- the feed ------------------------------------------------------------------------------------------------------
-
-    def _feed_connected(self, turn: Turn, event: FeedConnected) -> None:
-        turn.log("info", f"{event.feed} socket subscribed")
-        if event.feed == "stocks":
-            self.market.in_sight(event.at)
-            self._ask_history(turn)
-
-    def _feed_dropped(self, turn: Turn, event: FeedDropped) -> None:
-        turn.log("warning", f"{event.feed} socket lost: {event.reason}", retry_in_s=round(event.retry_in_s, 1))
-        if event.feed == "stocks":
-            turn.tally(drops=1)
-            self.market.lost_sight()
-
-    def _feed_refused(self, turn: Turn, event: FeedRefused) -> None:
-        if event.feed == "options" and turn.config.options_stream == "auto":
-            turn.log("info", f"options socket not available, quotes come by REST: {event.reason}")
-            return
-        if event.feed == "stocks":
-            self.market.lost_sight()
-        if turn.state.feed_refused != event.reason:
-            turn.set(feed_refused=event.reason)
-            turn.log("error", f"{event.feed} feed refused: {event.reason}")
-            delivery.say(
-                turn, alerts.feed_refused(turn.config, f"{event.feed} feed", event.reason, at=turn.at, busy=event.busy)
-            )
-
-    def _junk_dropped(self, turn: Turn, event: JunkDropped) -> None:
-        turn.tally(junk=sum(event.counts.values()))
-        turn.log("warning", f"malformed input dropped from {event.feed}", **dict(event.counts))
-
-    def _watch_delay(self, turn: Turn) -> None:
-        """Bars that come a quarter of an hour late are a plan without real-time data: nothing is traded on them."""
-        if self.market.is_delayed and self._every("delay", turn.at, 86_400.0):
-            reason = f"its bars come {self.market.delay_s:.0f}s late: the plan is delayed"
-            turn.log("error", f"stocks feed refused: {reason}")
-            delivery.say(turn, alerts.feed_refused(turn.config, "stocks feed", reason, at=turn.at))
-
-    def _watch_feed(self, turn: Turn) -> None:
-        """Silence of the whole basket for five seconds is a stall: say it, pause signals and the VWAP exits."""
-        state = turn.state
-        if not turn.in_hours() or state.session is None:
-            if state.stalled_since is not None:
-                turn.set(stalled_since=None)
-            return
-        silent = self.market.silence(turn.at, max(state.started_at, state.session.open_at + SILENT_S))
-        if state.stalled_since is not None or silent < SILENT_S:
-            return
-        turn.set(stalled_since=turn.at - silent)
-        self.market.reset_below()
-        turn.log("warning", "data feed stalled: no bars of any symbol", silent_s=round(silent, 1))
-        if not state.feed_refused:
-            delivery.say(turn, alerts.data_stall(turn.config, silent, at=turn.at))
-
-    def _data_again(self, turn: Turn, symbol: str) -> None:
-        since = turn.state.stalled_since
-        if symbol not in self.market.basket:
-            return
-        turn.set(stalled_since=None, feed_refused="")
-        if since is None:
-            return
-        turn.tally(stalls=1, stalled_s=turn.at - since)
-        turn.log("info", "data feed restored", stalled_s=round(turn.at - since, 1))
-        delivery.say(turn, alerts.data_restored(turn.config, turn.at - since, at=turn.at))
-        self._ask_history(turn)
 
     # --- the way out: phone, clock, threads ----------------------------------------------------------------------------
 
@@ -471,7 +377,7 @@ class Desk:
         fault = f"the host's clock is {event.skew_s:+.1f}s off {event.source}" if off else None
         turn.set(way_out=replace(turn.state.way_out, clock=fault), clock_by_bars=event.by_itself)
         turn.log_change("clock", fault or "the clock is right", source=event.source)
-        if off and self._every("clock", turn.at, 3600.0):
+        if off and turn.every("clock", 3600.0):
             delivery.say(turn, alerts.clock_off(turn.config, event.skew_s, event.source or "", at=turn.at))
 
     def _trust_clock_by_bars(self, turn: Turn) -> None:
@@ -494,13 +400,13 @@ class Desk:
 
     def _miss_profile(self, turn: Turn, event: ProfileFailed) -> None:
         turn.log_change("profile", f"no volume profile: {event.reason}")
-        if turn.config.relative_volume_filter and self._every(f"profile {event.date}", turn.at, 86_400.0):
+        if turn.config.relative_volume_filter and turn.every(f"profile {event.date}", 86_400.0):
             delivery.say(turn, alerts.no_profile(turn.config, event.reason, at=turn.at))
 
     def _want_profile(self, turn: Turn) -> None:
         session = turn.state.session
         near = session is not None and session.open_at - PROFILE_AHEAD_S <= turn.at < session.close_at
-        if near and session is not None and not self.market.has_profile() and self._every("profile", turn.at, RETRY_S):
+        if near and session is not None and not self.market.has_profile() and turn.every("profile", RETRY_S):
             turn.do(FetchProfile(session.date.isoformat()))
 
     # --- time ----------------------------------------------------------------------------------------------------------
@@ -508,15 +414,13 @@ class Desk:
     def _tick(self, turn: Turn, event: HalfSecondPassed) -> None:
         turn.set(at=turn.at)
         self._roll(turn)
-        self._watch_feed(turn)
-        self._watch_delay(turn)
+        feed.watch(turn, self.market)
+        feed.watch_delay(turn, self.market)
         holding.tick(turn, self.market)
         self._watch_seeking(turn)
         self._want_profile(turn)
         self._trust_clock_by_bars(turn)
-        if turn.at >= self._next.get("backfill", float("inf")):
-            self._next.pop("backfill", None)
-            self._ask_history(turn)
+        feed.ask_history_again(turn)
         delivery.tick(turn, holding.void)
         if turn.at - self._phone_asked_at >= outbox.check_every_s(turn.state.line, turn.at, turn.config):
             self._phone_asked_at = turn.at
@@ -540,17 +444,17 @@ class Desk:
     def _progress(self, turn: Turn) -> None:
         session = turn.state.session
         assert session is not None
-        if self._every("progress", turn.at, PROGRESS_S):
+        if turn.every("progress", PROGRESS_S):
             for line in alerts.progress_lines(turn.config.symbol, self.market.reading(), self.market.session_volume()):
                 turn.log("info", line)
         cutoff = risk_manager.entry_cutoff(turn.config, session)
-        if turn.at >= cutoff and self._every("cutoff", turn.at, CUTOFF_REMINDER_S):
+        if turn.at >= cutoff and turn.every("cutoff", CUTOFF_REMINDER_S):
             turn.log("info", f"⏰ No entries allowed after {risk_manager.hhmm(cutoff)} ET")
 
     def _first_today(self, turn: Turn, topic: str) -> bool:
         """True once a day for this topic, across restarts."""
         today = str(turn.state.day)
-        if self.remembered.facts.get(topic) == today or not self._every(f"{topic} {today}", turn.at, 86_400.0):
+        if self.remembered.facts.get(topic) == today or not turn.every(f"{topic} {today}", 86_400.0):
             return False
         turn.write(FactSet(topic, today))
         return True

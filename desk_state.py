@@ -157,16 +157,19 @@ class Memory(Struct, frozen=True):
 class Turn:
     """One turn of the desk: the state as it becomes, and what is to be done, written and said because of it.
 
-    Nothing of it counts until the desk takes it over whole.
+    Nothing of it counts until the desk takes it over whole. `said` is what was last logged of a topic, `due` when one is due again.
     """
 
-    __slots__ = ("actions", "at", "config", "rewrite", "said", "state", "to_say", "writes")
+    __slots__ = ("actions", "at", "config", "due", "rewrite", "said", "state", "to_say", "writes")
 
-    def __init__(self, config: Config, state: State, at: float, said: dict[str, str]) -> None:
+    def __init__(
+        self, config: Config, state: State, at: float, said: dict[str, str], due: dict[str, float] | None = None
+    ) -> None:
         self.config = config
         self.state = state
         self.at = at
         self.said = said
+        self.due = {} if due is None else due
         self.actions: list[AnyAction] = []
         self.writes: list[AnyWrite] = []
         self.to_say: list[str] = []
@@ -192,6 +195,13 @@ class Turn:
             self.said[topic] = text
             if text:
                 self.log("info", text, **fields)
+
+    def every(self, topic: str, seconds: float) -> bool:
+        """True at most once in `seconds`, for this topic."""
+        if self.at < self.due.get(topic, float("-inf")):
+            return False
+        self.due[topic] = self.at + seconds
+        return True
 
     def tally(self, **more: float) -> None:
         """Add to what is counted of the day's feed."""

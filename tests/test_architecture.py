@@ -12,7 +12,7 @@ import pytest
 HOME = Path(__file__).resolve().parents[1]
 CORE = (
     "events", "seconds", "signals", "contract_selector", "risk_manager", "pnl_tracker", "alerts", "outbox", "market",
-    "desk_state", "delivery", "holding", "daily", "links", "desk",
+    "desk_state", "delivery", "feed", "holding", "daily", "links", "desk",
 )  # fmt: skip
 EDGES = (
     "inbox", "threads", "errands", "scribe", "stream", "connection", "transport", "polygon_client", "phone", "ledger",
