@@ -118,8 +118,9 @@ def commit_failed(turn: Turn, event: CommitFailed, void: Void) -> None:
     lost = opened is not None and isinstance(phase, Holding) and phase.position.id == opened
     for alert_id in pending.alert_ids:
         row = turn.state.outbox[alert_id]
-        if row.alert.kind == "BUY" and row.alert.trade_id == opened:
-            turn.set(outbox={**turn.state.outbox, alert_id: replace(row, outcome="failed")})
+        if row.alert.kind == "BUY":
+            unsaid = replace(row, outcome="failed", fallback="", next_at=turn.at + outbox.FIRST_RETRY_S)
+            turn.set(outbox={**turn.state.outbox, alert_id: unsaid})
         else:
             speak(turn, alert_id, recorded=False)
     turn.set(unwritten=(*turn.state.unwritten, *pending.writes), unwritten_at=turn.at)
