@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 import alerts
 import outbox
-from desk_state import TOLD_KEPT, Holding, Pending, State, Turn
+from desk_state import TOLD_KEPT, Holding, Pending, Settling, State, Turn
 from events import (
     Alert,
     AlertChanged,
@@ -63,7 +63,7 @@ def attempt(turn: Turn, row: Outgoing, channel: Literal["pushover", "fallback"])
 def cancel(turn: Turn, alert_id: str, why: str) -> None:
     """An alert that must not be tried again; an attempt on the wire is left to end."""
     row = turn.state.outbox.get(alert_id)
-    if row is not None and row.outcome in ("queued", "failed", "unknown"):
+    if row is not None and (row.outcome in ("queued", "failed", "unknown") or awaits_disk(turn.state, alert_id)):
         keep(turn, outbox.dropped(row, turn.at))
         turn.log("info", f"alert cancelled: {why}", id=alert_id)
 
@@ -71,7 +71,14 @@ def cancel(turn: Turn, alert_id: str, why: str) -> None:
 def never_announced(state: State, trade_id: str) -> bool:
     """Whether every attempt of the position's BUY has certainly failed, and none is on its way."""
     row = state.outbox.get(alerts.buy_id(trade_id))
-    return row is not None and not row.maybe_seen and row.outcome in ("queued", "failed", "refused") and not in_flight(row)
+    if row is None or row.maybe_seen:
+        return False
+    return awaits_disk(state, row.alert.id) or (row.outcome in ("queued", "failed", "refused") and not in_flight(row))
+
+
+def awaits_disk(state: State, alert_id: str) -> bool:
+    """Whether an attempt is counted but has not left: its commit is on the way to the disk."""
+    return any(alert_id in pending.alert_ids for pending in state.pending.values())
 
 
 def in_flight(row: Outgoing) -> bool:
@@ -96,7 +103,7 @@ def committed(turn: Turn, event: Committed) -> None:
 
 def speak(turn: Turn, alert_id: str, *, recorded: bool) -> None:
     row = turn.state.outbox.get(alert_id)
-    if row is None or not in_flight(row):
+    if row is None or row.outcome == "dropped" or not in_flight(row):
         return
     expires_at = row.alert.expires_at
     if row.alert.kind == "BUY" and expires_at is not None and turn.at >= expires_at:
@@ -234,7 +241,7 @@ def step(turn: Turn, row: Outgoing, due: outbox.Step | None, void: Void) -> None
             turn.log("warning", f"nobody has seen it, said once more: {row.alert.title}", id=row.alert.id)
             attempt(turn, outbox.reissued(row), "pushover")
         case "overdue":
-            if not any(row.alert.id in pending.alert_ids for pending in turn.state.pending.values()):
+            if not awaits_disk(turn.state, row.alert.id):
                 keep(turn, outbox.overdue(row, turn.at))
         case "drop":
             unheard = row.alert.kind == "BUY" and row.alert.trade_id and never_announced(turn.state, row.alert.trade_id)
@@ -244,7 +251,7 @@ def step(turn: Turn, row: Outgoing, due: outbox.Step | None, void: Void) -> None
 
 
 def is_open_position(state: State, trade_id: str | None) -> bool:
-    return isinstance(state.phase, Holding) and state.phase.position.id == trade_id
+    return isinstance(state.phase, Holding | Settling) and state.phase.position.id == trade_id
 
 
 def forget(turn: Turn) -> None:

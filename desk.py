@@ -24,7 +24,7 @@ import holding
 import outbox
 import pnl_tracker
 import risk_manager
-from desk_state import Chain, FeedDay, Flat, Halted, Holding, Memory, Seeking, State, Stopping, Turn
+from desk_state import Chain, FeedDay, Flat, Halted, Holding, Memory, Seeking, State, Stopping, Turn, trades_of
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -197,8 +197,7 @@ class Desk:
         if not self.calendar.covers(day):
             self.calendar = type(self.calendar)(day)
         session = self.calendar.on(day)
-        prefix = f"{day:%Y%m%d}-"
-        today = tuple(trade for trade in self.remembered.trades if trade.id.startswith(prefix))
+        today = trades_of(turn.state.trades, day)
         opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)
         noted = tuple(note for note in self.remembered.notes if new_york(note.at).date() == day)
         turn.set(

@@ -14,7 +14,7 @@ from outbox import Line
 from pnl_tracker import Record
 from risk_manager import WayOut
 from signals import Reading
-from utils import Session
+from utils import Session, new_york
 
 if TYPE_CHECKING:
     from config import Config
@@ -152,6 +152,11 @@ class Memory(Struct, frozen=True):
     said: dict[str, str]
     due: dict[str, float]
     phone_asked_at: float | None
+
+
+def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Trade, ...]:
+    """The trades that were opened on a New York date."""
+    return tuple(trade for trade in trades if new_york(trade.opened_at).date() == day)
 
 
 class Turn:

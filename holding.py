@@ -14,7 +14,7 @@ import alerts
 import delivery
 import pnl_tracker
 import risk_manager
-from desk_state import Flat, Holding, Settling, Turn
+from desk_state import Flat, Holding, Settling, Turn, trades_of
 from events import (
     ChainRow,
     FactSet,
@@ -183,7 +183,7 @@ def sight_of(turn: Turn, market: Market, holding: Holding, quote: Quote | None) 
 def below_vwap_since(market: Market, position: Position) -> int | None:
     """Start of the first bar since entry of the unbroken run that closed below VWAP_60."""
     since = market.below_since()
-    return None if since is None else max(since, ceil(position.opened_at))
+    return None if since is None else market.first_from(max(since, ceil(position.opened_at)))
 
 
 def after_bars(turn: Turn, market: Market) -> None:
@@ -229,13 +229,14 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
     """The trade into the ledger, the SELL into the outbox, the record one further; and the alarm of a deep loss."""
     before = turn.state.record
     record = pnl_tracker.booked(before, trade.pnl)
+    trades = (*turn.state.trades, trade)
     turn.write(PositionClosed(trade))
     turn.write(FactSet("last_exit_at", turn.at))
     turn.set(
         phase=Flat(),
         record=record,
-        trades=(*turn.state.trades, trade),
-        trades_today=(*turn.state.trades_today, trade),
+        trades=trades,
+        trades_today=trades_of(trades, turn.state.day),
         last_exit_at=turn.at,
         blind_since=None,
     )
@@ -250,9 +251,8 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
 
 def void(turn: Turn, why: str) -> None:
     """The BUY reached nobody: there was no trade. Only the signal's cooldown has been started by it."""
-    holding = turn.state.phase
-    assert isinstance(holding, Holding)
-    position = holding.position
+    assert isinstance(turn.state.phase, Holding | Settling)
+    position = turn.state.phase.position
     turn.write(PositionVoided(position, turn.at, why))
     turn.set(phase=Flat(), blind_since=None)
     turn.do(UnwatchContract(position.contract))

@@ -120,6 +120,9 @@ class Market:
     def below_since(self) -> int | None:
         return None if self.windows is None else self.windows.below_since
 
+    def first_from(self, start: int) -> int | None:
+        return None if self.windows is None else self.windows.first_from(start)
+
     def fresh_close(self, at: float) -> float | None:
         """The last price, if its bar ended at most ten seconds ago."""
         if self.windows is None or at - self.newest_start() - 1 > FRESH_CLOSE_S:

@@ -56,6 +56,11 @@ class Seconds:
         """The close of each second from the open to the newest bar, 0 where there is none; a copy, for other threads too."""
         return self._closes[OPEN : self._newest + 1]
 
+    def first_from(self, start: int) -> int | None:
+        """Start of the first bar at or after `start`; None where there is none yet."""
+        places = range(max(start - self._zero, OPEN), self._newest + 1)
+        return next((self._zero + place for place in places if self._kinds[place]), None)
+
     def close_by(self, start: int) -> float | None:
         """The close of the last bar that starts at or before `start`, if it is at most 10 s older."""
         return self._close_at(start - self._zero)

@@ -1,0 +1,231 @@
+"""The rules, sentence by sentence, on a desk at the bench: what the founders' page says must be what the desk does."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from desk_state import Holding
+from events import (
+    Backfill,
+    BackfillFailed,
+    Bar,
+    BarClosed,
+    BarsFetched,
+    Commit,
+    Committed,
+    Explain,
+    FeedConnected,
+    FeedRefused,
+    HalfSecondPassed,
+    Position,
+    PositionClosed,
+    PositionVoided,
+    Quote,
+    QuoteSeen,
+    Remembered,
+    SettlementArrived,
+    StopRequested,
+)
+from tests.kit.deskbench import CONTRACT, Bench
+
+
+def writes(bench: Bench, kind: type) -> list:
+    done = [action for action in bench.actions if isinstance(action, Commit)]
+    return [write for commit in done for write in commit.writes if isinstance(write, kind)]
+
+
+def lines(bench: Bench, word: str) -> list[str]:
+    return [action.text for action in bench.actions if isinstance(action, Explain) and word in action.text]
+
+
+def held(bench: Bench) -> Position:
+    assert isinstance(bench.desk.state.phase, Holding)
+    return bench.desk.state.phase.position
+
+
+def bar_of(symbol: str, start: float, price: float, volume: float = 500.0, at: float | None = None) -> BarClosed:
+    bar = Bar(symbol, int(start), price, price, price, price, volume, price)
+    return BarClosed(at=start + 1.5 if at is None else at, bar=bar)
+
+
+def quote_of(bench: Bench, bid: int | None, ask: int | None, at: float | None = None) -> QuoteSeen:
+    at = bench.now if at is None else at
+    return QuoteSeen(at=at, contract=CONTRACT, quote=Quote(bid, ask, 30, 30, at), source="rest")
+
+
+# --- §2: what waits together -------------------------------------------------------------------------------------------
+
+
+def test_a_quote_that_waits_between_two_bars_is_judged_on_the_newest() -> None:
+    """At 20 % given back a quote sells below VWAP_60, and the newest bar is above it."""
+    bench = Bench().bought()
+    bench.quote(1000, 1010)
+    bench.quote(1000, 1010)
+    start, price = int(bench.now), bench.price
+    bench.now += 2.5
+    low = bar_of("IWM", start, price - 1, at=bench.now)
+    high = bar_of("IWM", start + 1, price + 0.1, at=bench.now)
+    bench.put(low, quote_of(bench, 795, 805), high)
+    assert bench.phase == "Holding"
+
+
+def test_a_quote_that_waited_too_long_is_no_fresh_one() -> None:
+    bench = Bench().bought()
+    bench.quote(500, 510)
+    dip = quote_of(bench, 10, 20, at=bench.now + 1)
+    bench.now += 20
+    bench.put(dip, HalfSecondPassed(at=bench.now))
+    assert bench.phase == "Holding"
+
+
+def test_what_is_decided_together_is_decided_now() -> None:
+    bench = Bench().bought()
+    early = quote_of(bench, 10, 20)
+    bench.now += 3
+    bench.put(early, HalfSecondPassed(at=bench.now))
+    (closed,) = writes(bench, PositionClosed)
+    assert closed.trade.closed_at == bench.now
+
+
+# --- §3: signals -------------------------------------------------------------------------------------------------------
+
+
+def test_signals_that_follow_at_once_do_not_keep_restarting_the_choice() -> None:
+    bench = Bench(SIGNAL_COOLDOWN_SECONDS="0").ready()
+    bench.refresh = lambda action: None
+    bench.surge()
+    asked = [action.ticket for action in bench.actions if type(action).__name__ == "RefreshQuotes"]
+    assert len(asked) == 1 or bench.phase == "Holding"
+    bench.tick(3)
+    assert bench.phase == "Holding"
+
+
+# --- §3, warm start ----------------------------------------------------------------------------------------------------
+
+
+def backfills(bench: Bench) -> list[Backfill]:
+    return [action for action in bench.actions if isinstance(action, Backfill)]
+
+
+def test_the_history_of_one_symbol_is_asked_for_again_though_the_others_came() -> None:
+    bench = Bench().start()
+    bench.put(FeedConnected(at=bench.now, feed="stocks"))
+    start, end = backfills(bench)[-1].start, backfills(bench)[-1].end
+    bench.put(BackfillFailed(at=bench.now, symbol="IWM", reason="no answer"))
+    bench.put(BarsFetched(at=bench.now, symbol="SPY", start=start, end=end, bars=()))
+    before = len(backfills(bench))
+    bench.tick(20)
+    assert "IWM" in [symbol for action in backfills(bench)[before:] for symbol in action.symbols]
+
+
+def test_history_that_nobody_answers_is_asked_for_again_and_what_came_is_not() -> None:
+    bench = Bench().start()
+    bench.put(FeedConnected(at=bench.now, feed="stocks"))
+    first = backfills(bench)[-1]
+    bench.tick(61)
+    assert len(backfills(bench)) > 1
+    for symbol in ("IWM", "SPY"):
+        bench.put(BarsFetched(at=bench.now, symbol=symbol, start=first.start, end=int(bench.now), bars=()))
+    asked = len(backfills(bench))
+    bench.tick(130)
+    assert len(backfills(bench)) == asked
+
+
+def test_a_new_connection_knows_nothing_of_the_seconds_before_it_whether_or_not_its_loss_was_told() -> None:
+    bench = Bench().ready()
+    bench.put(FeedConnected(at=bench.now, feed="stocks"))
+    bench.bar()
+    assert bench.desk.market.coverage_s() > 1700
+    bench.now += 20
+    bench.put(FeedConnected(at=bench.now, feed="stocks"))
+    bench.bar()
+    assert bench.desk.market.coverage_s() < 5
+
+
+# --- §5 and §6: the position -------------------------------------------------------------------------------------------
+
+
+def test_the_run_below_the_vwap_begins_with_the_first_bar_since_the_entry() -> None:
+    """A bar of before the entry comes late and below; then there is silence of ten seconds: the run begins after it."""
+    bench = Bench().bought()
+    opened, price = int(held(bench).opened_at), bench.price
+    bench.now += 0.4
+    bench.put(bar_of("IWM", opened, price - 1, at=bench.now))
+    first = opened + 9
+    for second in range(opened + 1, first + 61):
+        assert bench.phase == "Holding"
+        bench.now = second + 1.5
+        bench.put(bar_of("SPY", second, 600.0, at=bench.now))
+        if second >= first:
+            bench.put(bar_of("IWM", second, price - 1 - (second - first) / 100, at=bench.now))
+            assert bench.phase == "Flat" or held(bench).below_since == first
+        bench.quote(500, 510)
+    (closed,) = writes(bench, PositionClosed)
+    assert closed.trade.reason == "VWAP persistence"
+    assert closed.trade.detail == "60s below VWAP (2 × 30s)"
+
+
+@pytest.mark.fault("P12")
+def test_a_buy_that_waits_for_the_disk_is_not_said_once_its_position_is_left() -> None:
+    bench = Bench().ready()
+    bench.writes = None
+    bench.surge()
+    assert bench.phase == "Holding"
+    bench.quote(400, 410)
+    assert bench.phase == "Flat"
+    bench.tick(3)
+    for number in tuple(bench.desk.state.pending):
+        bench.put(Committed(at=bench.now, commit=number))
+    bench.writes = True
+    bench.tick(30)
+    assert not bench.said("BUY")
+    assert not bench.said("SELL")
+    assert writes(bench, PositionVoided)
+    assert bench.desk.state.record.trades == 0
+
+
+def test_a_position_nobody_was_told_of_is_not_settled_but_voided() -> None:
+    first = Bench().ready()
+    first.phone = first.fails("failed")
+    first.surge()
+    state = first.desk.state
+    second = Bench(
+        Remembered(position=held(first), outbox=tuple(state.outbox.values()), trades_opened_on={"2026-11-20": 1}),
+        at="16:05:00",
+    )
+    second.start()
+    second.put(SettlementArrived(at=second.now, trade_id="20261120-1", close=225.0))
+    second.tick(3)
+    assert writes(second, PositionVoided)
+    assert not writes(second, PositionClosed)
+
+
+def test_a_position_of_yesterday_counts_among_yesterdays_trades() -> None:
+    first = Bench().bought()
+    monday = Bench(Remembered(position=held(first)), day=date(2026, 11, 23), at="09:31:00", MAX_TRADES_PER_DAY="1")
+    monday.start()
+    monday.put(SettlementArrived(at=monday.now, trade_id="20261120-1", close=225.0))
+    assert monday.desk.state.record.trades == 1
+    assert not monday.desk.state.trades_today
+
+
+def test_the_last_words_last_ten_seconds_from_the_close() -> None:
+    bench = Bench().bought()
+    bench.phone = lambda action: None if action.kind == "SELL" else bench.accepts(action)
+    bench.put(StopRequested(at=bench.now, reason="SIGTERM"))
+    bench.quote(480, 490)
+    asked = bench.now
+    bench.tick(0.5)
+    while bench.exit_code is None:
+        bench.tick(0.5)
+    assert bench.now - asked == pytest.approx(10.5, abs=0.6)
+
+
+def test_an_options_socket_that_is_refused_again_and_again_is_told_once_an_hour() -> None:
+    bench = Bench(OPTIONS_STREAM="on").ready()
+    for _ in range(20):
+        bench.put(FeedRefused(at=bench.now, feed="options", reason="not authorized"))
+        bench.bar()
+    assert len([action for action in bench.said("OPS") if "refused" in action.title]) == 1
