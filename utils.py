@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as wall_time
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -111,6 +112,12 @@ def new_york(at: float) -> datetime:
     return datetime.fromtimestamp(at, NEW_YORK)
 
 
+@lru_cache(maxsize=256)
+def unix_time(day: date, moment: wall_time) -> float:
+    """The Unix time of a New York wall-clock time."""
+    return NEW_YORK.localize(datetime.combine(day, moment)).timestamp()
+
+
 def clock_text(at: float) -> str:
     """`10:42:17`, New York."""
     return new_york(at).strftime("%H:%M:%S")
@@ -133,16 +140,16 @@ class Session:
 
     def at(self, moment: wall_time) -> float:
         """The Unix time of a New York wall-clock time on this day."""
-        return NEW_YORK.localize(datetime.combine(self.date, moment)).timestamp()
+        return unix_time(self.date, moment)
 
 
 class SessionCalendar:
-    """The exchange's sessions around a date, from the XNYS calendar (holidays, early closes, daylight saving)."""
+    """The exchange's sessions around a date (or from it to `until`), from the XNYS calendar: holidays, early closes, DST."""
 
-    def __init__(self, around: date) -> None:
+    def __init__(self, around: date, until: date | None = None) -> None:
         from exchange_calendars import get_calendar
 
-        self.first, self.last = around - timedelta(days=60), around + timedelta(days=45)
+        self.first, self.last = around - timedelta(days=60), (until or around) + timedelta(days=45)
         schedule = get_calendar("XNYS", start=self.first.isoformat(), end=self.last.isoformat()).schedule
         self._sessions = {
             day.date(): Session(day.date(), int(opens.timestamp()), int(closes.timestamp()))

@@ -45,7 +45,18 @@ def parser() -> argparse.ArgumentParser:
     inspect = command("inspect", "what is on the tape of a day")
     inspect.add_argument("date", type=date.fromisoformat, metavar="DATE")
     inspect.add_argument("--events", metavar="NAMES", help="show the events of these kinds, such as ChainFailed,FeedDropped")
+    bench = command("bench", "how fast the two paths are on seeded sessions, and whether they decide the same")
+    bench.add_argument("--days", type=whole, default=5, help="sessions of 23,400 bars (5)")
+    bench.add_argument("--seed", type=int, default=1)
     return top
+
+
+def whole(text: str) -> int:
+    """A count above zero."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return count
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,6 +79,10 @@ def act(chosen: argparse.Namespace) -> int:
     from replay import of_tape, redo
 
     match chosen.command:
+        case "bench":
+            from replay.bench import bench
+
+            return bench(chosen)
         case "verify":
             return of_tape.verify(chosen)
         case "inspect":

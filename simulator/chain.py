@@ -90,6 +90,16 @@ class Contract(NamedTuple):
     quiet: bool
 
 
+class Shape(NamedTuple):
+    """What the seed drew for a day: level of volatility at the money, its morning extra, tilt, waves; and the price factor."""
+
+    at_the_money: float
+    morning: float
+    tilt: float
+    waves: tuple[float, float, float]
+    dearer: float
+
+
 class ChainModel:
     """The chain of one expiry: $1 strikes, and half dollars near the money where `half_strikes` (None: the seed) says so."""
 
@@ -124,6 +134,11 @@ class ChainModel:
         dollars = [(middle + k - whole // 2) * 1000 for k in range(whole)]
         odd = [(middle + 3 * k) * 1000 for k in range(adjusted)]
         return np.array(sorted(dollars + halves) + odd, dtype=np.int64)
+
+    @property
+    def shape(self) -> Shape:
+        first, second, third = self._waves.tolist()
+        return Shape(self._at_the_money, self._morning, self._tilt, (first, second, third), self._dearer)
 
     # --- values --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,155 @@
+"""The two ways through a session: the desk itself, event by event, and the compiled kernel; and the digest that compares them."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from config import Config
+from events import ExitReason
+from replay import kernel, options, setting
+from replay.bars import Floats, Seconds
+from replay.world import Modelled, Options, Sat, Watch, World, in_order, useful_polls
+from utils import Session, SessionCalendar
+
+
+class Day(NamedTuple):
+    """A session and what is known of it: bars of the traded symbol and the leader, the profile, the seed of its options."""
+
+    session: Session
+    own: Seconds
+    leader: Seconds
+    profile: tuple[float, ...] | None
+    premarket: bool = False
+    seed: int = 1
+
+
+class Closed(NamedTuple):
+    """A trade as both paths tell it: Unix seconds and mills."""
+
+    opened_at: float
+    closed_at: float
+    strike: int
+    entry: int
+    exit: int
+    peak: int
+    reason: ExitReason
+    pnl: int
+
+
+class Result(NamedTuple):
+    """The trades and the moments of the signals of one session."""
+
+    trades: tuple[Closed, ...]
+    signals: tuple[float, ...]
+
+
+def day_of(bars: Seconds, leader: Seconds | None, session: Session, profile: tuple[float, ...] | None, seed: int = 1) -> Day:
+    """One session cut out of bars of many days; `premarket`: they begin before its open."""
+    before = bars.between(session.open_at - 19_800, session.open_at)
+    return Day(
+        session,
+        bars.between(session.open_at, session.close_at),
+        Seconds.none() if leader is None else leader.between(session.open_at, session.close_at),
+        profile,
+        len(before) > 0,
+        seed,
+    )
+
+
+# --- the desk ----------------------------------------------------------------------------------------------------------
+
+
+def live_through(
+    config: Config,
+    calendar: SessionCalendar,
+    day: Day,
+    delay_s: float = 0.0,
+    *,
+    quotes: Options | None = None,
+    eager: bool = False,
+    watch: Watch | None = None,
+) -> Sat:
+    """The session through the desk that runs live; option quotes are modelled unless `quotes` are given."""
+    polls = None if eager else useful_polls(config, day.session, day.own, delay_s, day.profile)
+    market = quotes or Modelled(day.seed, day.session, day.own, config.symbol)
+    arrivals = in_order(day.own, day.leader, config, day.session, delay_s)
+    return World(
+        config, calendar, day.session, arrivals, market, day.profile, premarket=day.premarket, polls=polls, watch=watch
+    ).play()
+
+
+def result_of(sat: Sat) -> Result:
+    trades = tuple(
+        Closed(
+            trade.opened_at,
+            trade.closed_at,
+            trade.strike,
+            trade.entry,
+            trade.exit or 0,
+            trade.peak,
+            trade.reason,
+            trade.pnl or 0,
+        )
+        for trade in sat.trades
+    )
+    return Result(trades, tuple(sat.signals))
+
+
+# --- the kernel --------------------------------------------------------------------------------------------------------
+
+
+class Ready(NamedTuple):
+    """A session as the kernel takes it: what no setting changes."""
+
+    day: Day
+    own: kernel.Stream
+    leader: kernel.Stream
+    truth: kernel.Stream
+    profile: Floats
+    chain: options.Chain
+
+
+def ready(day: Day, delay_s: float = 0.0) -> Ready:
+    return Ready(
+        day,
+        setting.stream_of(day.own, delay_s),
+        setting.stream_of(day.leader, delay_s),
+        setting.stream_of(Seconds.none(), delay_s),
+        setting.as_array(day.profile),
+        options.chain_of(day.seed, day.session, float(day.own.open[0])),
+    )
+
+
+def fast(config: Config, given: Ready, rules: kernel.Rules | None = None) -> Result:
+    """The same session in compiled code."""
+    hours = setting.hours_of(config, given.day.session, premarket=given.day.premarket)
+    decided = kernel.decide(
+        given.own, given.leader, given.truth, given.profile, given.chain, rules or setting.rules_of(config), hours
+    )
+    return told(decided)
+
+
+def told(decided: kernel.Decided) -> Result:
+    trades = tuple(
+        Closed(row[0], row[1], int(row[2]), int(row[3]), int(row[4]), int(row[5]), kernel.REASONS[int(row[6])], int(row[7]))
+        for row in decided.trades.tolist()
+    )
+    return Result(trades, tuple(np.asarray(decided.signals)[:, 0].tolist()))
+
+
+# --- compared ----------------------------------------------------------------------------------------------------------
+
+
+def digest(results: Iterable[Result]) -> str:
+    """SHA-256 over every trade and every signal, times and prices to the last bit."""
+    sum_ = hashlib.sha256()
+    for result in results:
+        for trade in result.trades:
+            sum_.update(struct.pack("<ddqqqqq", *trade[:6], trade.pnl) + trade.reason.encode())
+        sum_.update(struct.pack(f"<{len(result.signals)}d", *result.signals) + b"|")
+    return sum_.hexdigest()

@@ -1,0 +1,135 @@
+"""From settings to what the compiled path takes, and a session's bars to streams."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+import risk_manager
+from config import Config, ConfigError
+from contract_selector import band
+from replay.bars import Floats, Seconds
+from replay.show import ReplayError
+from signals import MINUTES
+from tape import STAND_INS
+from utils import Session, to_mills
+
+if TYPE_CHECKING:
+    from replay.kernel import Hours, Rules, Stream
+
+KEYS = {name: STAND_INS[name] for name in ("POLYGON_API_KEY", "PUSHOVER_TOKEN", "PUSHOVER_USER_KEY")}
+FILLS = {"as ruled": 0, "mid": 1, "one tick worse": 2}
+
+
+def config_of(settings: dict[str, str]) -> Config:
+    """The settings named, defaults for the rest; no key is needed to replay. ReplayError names every fault."""
+    try:
+        config = Config.from_env(KEYS | settings)
+    except ConfigError as fault:
+        raise ReplayError(str(fault)) from None
+    if config.warnings:
+        raise ReplayError("\n".join(config.warnings))
+    return config
+
+
+def settings_of(pairs: list[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts as a mapping."""
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise ReplayError(f"{bad[0]} is no setting: NAME=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def percent(value: Decimal) -> tuple[int, int]:
+    """A percent setting as a fraction of whole numbers."""
+    return (value / 100).as_integer_ratio()
+
+
+def rules_of(config: Config, fill: str = "as ruled") -> Rules:
+    from replay.kernel import Rules
+
+    low, high = band(config)
+    spread, stop = percent(config.max_spread_percent), percent(config.stop_loss_percent)
+    hard, tight = percent(config.max_giveback_percent), percent(config.tighten_giveback_percent)
+    return Rules(
+        config.warmup_seconds,
+        config.vwap_trend_filter,
+        config.relative_volume_filter,
+        config.leadership_filter,
+        float(config.relative_volume_min),
+        -float(config.spy_iwm_lag_threshold),
+        float(config.entry_cooldown_seconds),
+        float(config.signal_cooldown_seconds),
+        float(config.signal_max_age_seconds),
+        config.max_trades_per_day,
+        abs(to_mills(config.daily_loss_halt)),
+        low,
+        high,
+        config.min_nbbo_size,
+        *spread,
+        float(config.max_spread_percent),
+        config.min_volume,
+        config.min_open_interest,
+        float(config.quote_max_age_seconds),
+        config.max_contracts_to_track,
+        to_mills(config.entry_slippage),
+        to_mills(config.fee_per_contract),
+        *stop,
+        config.stop_confirm_quotes,
+        *hard,
+        *tight,
+        float(config.chain_poll_seconds),
+        float(config.exit_poll_seconds),
+        FILLS[fill],
+    )
+
+
+def hours_of(config: Config, session: Session, *, premarket: bool, momentum_only: bool = False) -> Hours:
+    from replay.kernel import Hours
+
+    return Hours(
+        session.open_at,
+        session.close_at,
+        risk_manager.entry_cutoff(config, session),
+        risk_manager.time_stop(config, session),
+        premarket,
+        momentum_only,
+    )
+
+
+def stream_of(bars: Seconds, delay_s: float) -> Stream:
+    """Bars that come `delay_s` after their end, in order."""
+    from replay.kernel import Stream
+
+    return Stream(np.asarray(bars.start + (1.0 + delay_s), np.float64), bars.start, bars.close, bars.volume, bars.vwap)
+
+
+def profile_of(path: Path) -> tuple[float, ...]:
+    """The 390 average minute volumes of a file: a JSON list, the worker's own cache, or a CSV column named `volume`."""
+    try:
+        text = path.read_bytes()
+    except OSError as fault:
+        raise ReplayError(f"{path} cannot be read: {fault.strerror}") from None
+    if path.suffix == ".csv":
+        import polars
+
+        try:
+            minutes = tuple(polars.read_csv(text)["volume"].cast(polars.Float64).to_list())
+        except polars.exceptions.PolarsError as fault:
+            raise ReplayError(f"{path}: {str(fault).splitlines()[0]}") from None
+    else:
+        try:
+            found = msgspec.json.decode(text)
+            minutes = tuple(float(volume) for volume in (found["minutes"] if isinstance(found, dict) else found))
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+            raise ReplayError(f'{path} is no profile: a JSON list of {MINUTES} volumes, or {{"minutes": [...]}}') from None
+    if len(minutes) != MINUTES or not all(0 <= volume < float("inf") for volume in minutes):
+        raise ReplayError(f"{path}: a profile is {MINUTES} volumes, none below zero, not {len(minutes)}")
+    return minutes
+
+
+def as_array(profile: tuple[float, ...] | None) -> Floats:
+    return np.array(profile or (), dtype=np.float64)
