@@ -57,6 +57,7 @@ class Errands(Boxed):
             match self.next(self.clock.real_seconds(1.0)):
                 case Backfill() as action:
                     for symbol in action.symbols:
+                        self.beat()
                         self._backfill(symbol, action.start, action.end)
                 case FetchProfile(date=day):
                     self._profile(date.fromisoformat(day))

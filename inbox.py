@@ -1,6 +1,6 @@
 """The one door: every thread puts its events here, main takes all that wait together.
 
-Bounded. When it is full, bars that a newer bar of their symbol supersedes make room, and are counted; nothing else ever does.
+Bounded. When it is full, bars that a newer bar of their symbol supersedes make room, are counted and told; nothing else ever does.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 
-from events import AnyEvent, BarClosed
+from events import AnyEvent, BarClosed, JunkDropped
 
 LIMIT = 50_000
 
@@ -16,7 +16,7 @@ LIMIT = 50_000
 class Inbox:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self.shed = 0
+        self.shed = self._told = 0
         self._events: deque[AnyEvent] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -38,6 +38,9 @@ class Inbox:
             self._wake.clear()
             events = list(self._events)
             self._events.clear()
+            shed, self._told = self.shed - self._told, self.shed
+        if shed:
+            events.append(JunkDropped(at=events[-1].at, feed="inbox", counts={"bars that newer ones had superseded": shed}))
         return events
 
     def _make_room(self) -> None:

@@ -7,6 +7,7 @@ its chain. Prices of options become whole mills, times Unix seconds; what the fe
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import date, datetime
 from math import inf, isfinite, nan
@@ -33,7 +34,7 @@ EARLIEST_MS = 946_684_800_000  # 2000-01-01: what is earlier is in other units
 DEAREST = 1e6
 VWAP_OUTSIDE = 0.01
 PAGE_ROWS = 250
-PAGES_MAX = 20
+PAGES_MAX, PAGES_S = 20, 8.0  # all of them together, in earnest
 AGGS_MAX = 50_000
 SETTLED_WITHIN_S = 60
 
@@ -42,8 +43,10 @@ SETTLED_WITHIN_S = 60
 
 
 class Status(Struct, frozen=True, gc=False, tag_field="ev", tag="status"):
-    status: str = ""
-    message: str = ""
+    """Of any type, for a status is heeded whatever its words are."""
+
+    status: Any = ""
+    message: Any = ""
 
 
 class Frame(Struct):
@@ -540,8 +543,9 @@ class Rest:
         found: list[T] = []
         path: str | None = first
         seen: set[str] = set()
+        end = time.monotonic() + PAGES_S
         while path is not None:
-            if path in seen or len(seen) >= PAGES_MAX:
+            if path in seen or len(seen) >= PAGES_MAX or time.monotonic() > end:
                 raise TryAgain("the pages of the answer never end")
             answer = self._answer(path, None if seen else params, paging=bool(seen))
             seen.add(path)

@@ -281,14 +281,14 @@ class Stream(Edge):
 
     def _heed(self, status: Status) -> Dropped | None:
         """Act on a status; what it means if it is the end."""
-        said = plain(self._redacted(status.message))
+        said = plain(self._redacted(str(status.message or "")))
         match status.status:
             case "connected" if self._phase == "greeting":
                 self._say("auth", self._key)
                 self._await("login", LOGIN_S)
             case "auth_success" | "success" if self._phase == "login":
                 self._change_topics()
-            case "success" if self._phase == "subscribing" and status.message.startswith("subscribed to:"):
+            case "success" if self._phase == "subscribing" and said.startswith("subscribed to:"):
                 self._acknowledged({topic.strip() for topic in said.partition(":")[2].split(",")})
             case "auth_failed":
                 return Denied(_login_refused(said))

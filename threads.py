@@ -23,6 +23,7 @@ from events import (
     ChainRow,
     CheckPhone,
     Deliver,
+    JunkDropped,
     PollReceipt,
     QuoteFailed,
     QuotesArrived,
@@ -45,6 +46,7 @@ Emit = Callable[[AnyEvent], None]
 
 STUCK_S = 30.0
 PUTS_POLL_S = 60.0
+JUNK_EVERY_S = 60.0
 CHAIN_AHEAD_S = 600.0
 
 
@@ -145,6 +147,7 @@ class ChainPoller(Edge):
         self.clock = clock
         self.session_at = session_at
         self.rest = Rest(config, clock)
+        self.junk_at = 0.0
 
     def run(self) -> None:
         next_at: dict[Right, float] = {"call": 0.0, "put": 0.0}
@@ -159,13 +162,22 @@ class ChainPoller(Edge):
                     if now >= due_at and not self.stopping.is_set():
                         pause = self._poll(right, session)
                         next_at[right] = now + max(every[right], pause)
+                self._tell_junk(now)
                 left = max(min(next_at.values()) - self.clock.now(), 0.02)
             else:
                 left = 1.0
             self.stopping.wait(self.clock.real_seconds(min(left, 1.0)))
 
+    def _tell_junk(self, now: float) -> None:
+        """What was malformed in the chains, once a minute."""
+        if self.rest.dropped and now >= self.junk_at:
+            self.junk_at = now + JUNK_EVERY_S
+            self.emit(JunkDropped(at=now, feed="chain", counts=self.rest.dropped))
+            self.rest.dropped = {}
+
     def _poll(self, right: Right, session: Session) -> float:
         """One question and its answer; how long the server wants to be left alone, in seconds."""
+        self.beat()
         asked_at = self.clock.now()
         expiration = session.date.isoformat()
         try:

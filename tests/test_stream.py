@@ -490,12 +490,25 @@ def test_statuses_among_data_are_acted_on_and_the_data_are_taken_first(feed: Fee
     assert {event.bar.symbol for event in ears.of(BarClosed)} == {"IWM", "SPY"}
 
 
+@pytest.mark.fault("W09", "W21")
+def test_a_status_is_heeded_even_without_its_words(feed: Feed, rig: Rig) -> None:
+    ears = rig.stocks(feed.url)
+    is_live(feed)
+    feed.send({"ev": "status", "status": "max_connections", "message": None})
+    assert ears.wait_for(FeedRefused).busy
+
+
 @pytest.mark.fault("W21")
 def test_an_unknown_status_is_no_end(feed: Feed, rig: Rig) -> None:
     ears = rig.stocks(feed.url)
     is_live(feed)
     feed.say("maintenance", "tonight")
-    feed.send({"ev": "status"}, {"ev": "status", "status": "success", "message": None}, bar("IWM", AT))
+    feed.send(
+        {"ev": "status"},
+        {"ev": "status", "status": "success", "message": None},
+        {"ev": "status", "status": 7},
+        bar("IWM", AT),
+    )
     ears.wait_for(BarClosed)
     assert feed.accepted == 1
 

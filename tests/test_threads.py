@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import polygon_client
 from config import Config
 from events import (
     ChainArrived,
     ChainFailed,
+    JunkDropped,
     QuoteFailed,
     QuotesArrived,
     QuoteSeen,
@@ -26,7 +28,7 @@ from events import (
 from simulator.http import Answer
 from simulator.servers import Simulator
 from tests.kit.ears import Ears
-from threads import ChainPoller, Edge, Quotes
+from threads import STUCK_S, ChainPoller, Edge, Quotes
 from utils import SessionCalendar
 
 DAY = date(2026, 11, 20)
@@ -163,6 +165,33 @@ def test_a_page_that_is_no_chain_is_a_failure_and_never_an_empty_chain(market: S
     ears = poller(market, edges)
     ears.wait_for(ChainFailed, 2)
     assert not ears.of(ChainArrived)
+
+
+@pytest.mark.fault("R14")
+def test_malformed_rows_are_left_out_and_told_once_a_minute(market: Simulator, edges: list[Edge]) -> None:
+    rows = market.market.rows(DAY, (0,))[:3]
+    rows[1]["details"]["strike_price"] = "many"
+    market.rest.script(CHAIN, Answer(200, {"status": "OK", "results": rows}), forever=True)
+    ears = poller(market, edges)
+    assert len(ears.wait_for(ChainArrived).rows) == 2
+    told = ears.wait_for(JunkDropped)
+    assert (told.feed, sum(told.counts.values()) >= 1) == ("chain", True)
+    market.set_clock(speed=60.0)
+    ears.wait_for(ChainArrived, 6)
+    assert len(ears.of(JunkDropped)) <= 2
+
+
+@pytest.mark.fault("R11")
+def test_pages_that_are_slow_without_end_are_left_before_the_thread_looks_dead(
+    market: Simulator, edges: list[Edge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 2 * polygon_client.PAGES_S + 2 * 2.0 < STUCK_S  # begun again once, each time with a last answer that is late
+    monkeypatch.setattr(polygon_client, "PAGES_S", 0.3)
+    market.rest.pages_of = 5
+    market.rest.script(CHAIN, Answer(delay_s=0.12), forever=True)
+    ears = poller(market, edges)
+    assert "never end" in ears.wait_for(ChainFailed).reason
+    assert len(market.rest.requests) <= 5
 
 
 # --- quotes ------------------------------------------------------------------------------------------------------------
