@@ -63,8 +63,9 @@ def attempt(turn: Turn, row: Outgoing, channel: Literal["pushover", "fallback"])
 def cancel(turn: Turn, alert_id: str, why: str) -> None:
     """An alert that must not be tried again; an attempt on the wire is left to end."""
     row = turn.state.outbox.get(alert_id)
-    if row is not None and (row.outcome in ("queued", "failed", "unknown") or awaits_disk(turn.state, alert_id)):
-        keep(turn, outbox.dropped(row, turn.at))
+    unsaid = awaits_disk(turn.state, alert_id)
+    if row is not None and (row.outcome in ("queued", "failed", "unknown") or unsaid):
+        keep(turn, outbox.dropped(replace(row, fallback="") if unsaid else row, turn.at))
         turn.log("info", f"alert cancelled: {why}", id=alert_id)
 
 
@@ -103,7 +104,7 @@ def committed(turn: Turn, event: Committed) -> None:
 
 def speak(turn: Turn, alert_id: str, *, recorded: bool) -> None:
     row = turn.state.outbox.get(alert_id)
-    if row is None or row.outcome == "dropped" or not in_flight(row):
+    if row is None or not in_flight(row):
         return
     expires_at = row.alert.expires_at
     if row.alert.kind == "BUY" and expires_at is not None and turn.at >= expires_at:
@@ -124,8 +125,8 @@ def commit_failed(turn: Turn, event: CommitFailed, void: Void) -> None:
     phase = turn.state.phase
     lost = opened is not None and isinstance(phase, Holding) and phase.position.id == opened
     for alert_id in pending.alert_ids:
-        row = turn.state.outbox[alert_id]
-        if row.alert.kind == "BUY":
+        row = turn.state.outbox.get(alert_id)
+        if row is not None and row.alert.kind == "BUY" and in_flight(row):
             unsaid = replace(row, outcome="failed", fallback="", next_at=turn.at + outbox.FIRST_RETRY_S)
             turn.set(outbox={**turn.state.outbox, alert_id: unsaid})
         else:

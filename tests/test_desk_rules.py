@@ -14,6 +14,7 @@ from events import (
     BarClosed,
     BarsFetched,
     Commit,
+    CommitFailed,
     Committed,
     Explain,
     FeedConnected,
@@ -21,6 +22,7 @@ from events import (
     HalfSecondPassed,
     Position,
     PositionClosed,
+    PositionOpened,
     PositionVoided,
     Quote,
     QuoteSeen,
@@ -184,6 +186,27 @@ def test_a_buy_that_waits_for_the_disk_is_not_said_once_its_position_is_left() -
     assert not bench.said("SELL")
     assert writes(bench, PositionVoided)
     assert bench.desk.state.record.trades == 0
+
+
+@pytest.mark.fault("X04")
+def test_a_disk_that_refuses_what_was_given_up_meanwhile_is_no_surprise() -> None:
+    bench = Bench().ready()
+    bench.writes = None
+    bench.surge()
+    bench.quote(400, 410)
+    bench.tick(3)
+    bench.writes = False
+    for number in tuple(bench.desk.state.pending):
+        bench.put(CommitFailed(at=bench.now, commit=number, reason="the disk is full"))
+    assert bench.phase == "Flat"
+    assert not bench.desk.state.pending
+    bench.writes = True
+    bench.tick(10)
+    assert [type(write).__name__ for write in writes(bench, PositionOpened | PositionVoided)][-2:] == [
+        "PositionOpened",
+        "PositionVoided",
+    ]
+    assert not bench.said("BUY")
 
 
 def test_a_position_nobody_was_told_of_is_not_settled_but_voided() -> None:
