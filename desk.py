@@ -194,8 +194,7 @@ class Desk:
         day = new_york(turn.at).date()
         if day == turn.state.day:
             return
-        if not self.calendar.covers(day):
-            self.calendar = type(self.calendar)(day)
+        self.calendar.reach(day)
         session = self.calendar.on(day)
         today = trades_of(turn.state.trades, day)
         opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)

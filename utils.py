@@ -144,9 +144,20 @@ class Session:
 
 
 class SessionCalendar:
-    """The exchange's sessions around a date (or from it to `until`), from the XNYS calendar: holidays, early closes, DST."""
+    """The exchange's sessions around a date (or from it to `until`), from the XNYS calendar: holidays, early closes, DST.
+
+    Whoever is up for weeks calls `reach` each day; all who hold the calendar then see further, from any thread.
+    """
 
     def __init__(self, around: date, until: date | None = None) -> None:
+        self._read(around, until)
+
+    def reach(self, day: date) -> None:
+        """Read the exchange's calendar again unless `day` lies well inside what was read."""
+        if not self.first + timedelta(days=40) <= day <= self.last - timedelta(days=7):
+            self._read(day)
+
+    def _read(self, around: date, until: date | None = None) -> None:
         from exchange_calendars import get_calendar
 
         self.first, self.last = around - timedelta(days=60), (until or around) + timedelta(days=45)
@@ -155,10 +166,6 @@ class SessionCalendar:
             day.date(): Session(day.date(), int(opens.timestamp()), int(closes.timestamp()))
             for day, opens, closes in zip(schedule.index, schedule["open"], schedule["close"], strict=True)
         }
-
-    def covers(self, day: date) -> bool:
-        """Whether `day` lies well inside what was read; a worker up for weeks reads the calendar again."""
-        return self.first + timedelta(days=40) <= day <= self.last - timedelta(days=7)
 
     def on(self, day: date) -> Session | None:
         """The session of a New York date; None on holidays and weekends."""

@@ -57,6 +57,23 @@ def quote_of(bench: Bench, bid: int | None, ask: int | None, at: float | None = 
     return QuoteSeen(at=at, contract=CONTRACT, quote=Quote(bid, ask, 30, 30, at), source="rest")
 
 
+# --- §1: the day -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("A41")
+def test_after_two_months_everybody_who_holds_the_calendar_knows_the_day() -> None:
+    """The chain, the stocks socket and the errands go by the same calendar as the desk."""
+    bench = Bench().ready()
+    held_by_others = bench.calendar
+    bench.now += 60 * 86_400
+    bench.tick()
+    day = bench.desk.state.day
+    assert day is not None
+    assert bench.desk.state.session is not None
+    assert held_by_others.on(day) == bench.desk.state.session
+    assert len(held_by_others.full_before(day, 10)) == 10
+
+
 # --- §2: what waits together -------------------------------------------------------------------------------------------
 
 
