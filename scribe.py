@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from events import Commit, CommitFailed, Committed, FactSet, Remembered
+from events import AlertChanged, Commit, CommitFailed, Committed, FactSet, Remembered
 from failpoints import hit
 from ledger import DiskTrouble, Ledger, Refused
 from threads import Boxed, Emit
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ALIVE_S = COPY_S = 5.0
 CHECK_S = 3600.0
+COMPANY_S = 0.02
 OWN = 0
 
 
@@ -53,12 +54,10 @@ class Scribe(Boxed):
     def _serve(self, ledger: Ledger) -> None:
         now = self.clock.now()
         alive_at, copy_at, check_at = now + ALIVE_S, now + COPY_S, now + CHECK_S
-        while True:
+        while not (self.stopping.is_set() and self._box.empty()):
             action = self.next(self.clock.real_seconds(1.0))
             hit("scribe.loop")
-            if action is None and self.stopping.is_set():
-                return
-            commits: list[Commit] = [] if action is None else [action, *self._behind()]
+            commits = [] if action is None else self._together(action)
             now = self.clock.now()
             if now >= alive_at:
                 alive_at = now + ALIVE_S
@@ -73,14 +72,16 @@ class Scribe(Boxed):
                 if faults := ledger.check():
                     raise LedgerUnsound("; ".join(faults))
 
-    def _behind(self) -> Iterator[Commit]:
-        """What waits behind the commit that was just taken."""
-        while not self._box.empty():
-            action = self._box.get_nowait()[2]
+    def _together(self, first: Commit) -> list[Commit]:
+        """A commit and what waits behind it. One that no alert waits for lets the next catch up, so that a BUY is not behind it."""
+        commits = [first]
+        until = time.monotonic() + COMPANY_S
+        while True:
+            patience_s = 0.0 if any(map(is_awaited, commits)) else max(until - time.monotonic(), 0.0)
+            action = self.next(patience_s)
             if action is None:
-                self.stop()
-                return
-            yield action
+                return commits
+            commits.append(action)
 
     def _write(self, ledger: Ledger, commits: list[Commit]) -> None:
         """What waits together goes into one transaction: the disk takes as long for it as for one commit of them."""
@@ -112,3 +113,9 @@ class Scribe(Boxed):
 
     def _tell(self, commit: int, trouble: DiskTrouble) -> None:
         self.emit(CommitFailed(at=self.clock.now(), commit=commit, reason=str(trouble)))
+
+
+def is_awaited(commit: Commit) -> bool:
+    """Whether an alert leaves as soon as this is durable."""
+    rows = (write.outgoing for write in commit.writes if isinstance(write, AlertChanged))
+    return any("sending" in (row.outcome, row.fallback) for row in rows)

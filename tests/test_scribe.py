@@ -6,12 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import ledger
-from events import AnyEvent, AnyWrite, Commit, CommitFailed, Committed, FactSet, PositionMarked, Remembered
+from events import (
+    AlertChanged,
+    AnyEvent,
+    AnyWrite,
+    Commit,
+    CommitFailed,
+    Committed,
+    FactSet,
+    PositionMarked,
+    PositionOpened,
+    Remembered,
+)
 from ledger import DataFolder, DiskTrouble, Ledger, Refused
 from scribe import Scribe
-from tests.kit.books import OPENED_AT, a_position, closing, opening
+from tests.kit.books import OPENED_AT, a_position, an_alert, closing, opening
+from tests.kit.ears import Ears
 
 
 class StepClock:
@@ -86,6 +99,26 @@ def test_what_waits_together_is_one_transaction_and_each_commit_is_answered(
     assert len(together) == 1
     assert FactSet("fact 3", 3.0) in together[0]
     assert remembered(tmp_path).facts["fact 2"] == 2.0
+
+
+def test_what_no_alert_waits_for_lets_the_buy_catch_up_and_the_buy_waits_for_nobody(
+    tmp_path: Path, transactions: list[tuple[AnyWrite, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal's commit comes some milliseconds before its BUY's; a slow disk would make the BUY wait for both."""
+    monkeypatch.setattr("scribe.COMPANY_S", 60.0)
+    position, (signal,) = a_position(), facts(1)
+    buy = AlertChanged(replace(an_alert("BUY", position), outcome="sending", attempts=1))
+    ears = Ears()
+    with DataFolder(tmp_path).lock():
+        scribe = Scribe(ears, tmp_path, StepClock())
+        scribe.start()
+        scribe.opened.wait(10.0)
+        scribe.put(signal)
+        scribe.put(Commit(2, (PositionOpened(position), buy)))
+        ears.wait_for(Committed, 2)
+        scribe.stop()
+        scribe.join(10.0)
+    assert len([writes for writes in transactions if signal.writes[0] in writes]) == 1
 
 
 def test_all_that_waits_is_written_before_it_ends(tmp_path: Path) -> None:
