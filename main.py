@@ -10,6 +10,7 @@ folder cannot be used; 75 another worker holds the data folder; 78 a setting is 
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -113,6 +114,8 @@ class Worker:
             self.tape.begin(self.desk)
         mode = "simulated" if self.config.simulated else "live"
         self.inbox.put(WorkerStarted(at=self.clock.now(), version=VERSION, mode=mode))
+        gc.collect()
+        gc.freeze()  # what is there by now stays there: to look through all of it again stopped every thread for 40 ms
         self._make_edges()
         threading.Thread(target=self._watch_main, name="watchdog", daemon=True).start()
         try:
