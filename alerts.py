@@ -481,8 +481,8 @@ def signal_line(symbol: str, reading: Seen) -> str:
     )
 
 
-def progress_lines(symbol: str, reading: Seen | None, volume: float) -> tuple[str, ...]:
-    """What the log shows each minute of the session; `volume` is the session's so far, in shares."""
+def progress_lines(symbol: str, reading: Seen | None, volume: float, stalled_s: float | None = None) -> tuple[str, ...]:
+    """What the log shows each minute of the session; `volume` is the session's so far, in shares; `stalled_s` None: it is active."""
     if reading is None:
         return (f"📊 Data feed: no bars of {symbol} yet",)
     vwap, z = reading.vwap_60, reading.volume_z
@@ -504,4 +504,5 @@ def progress_lines(symbol: str, reading: Seen | None, volume: float) -> tuple[st
         f"Leads SPY={said(7, '+.2f')}",
     ]
     feed = joined(f"{symbol} {stock(reading.close)}", None if vwap is None else f"VWAP {stock(vwap)}", by=", ")
-    return (f"📊 Data feed active: {feed}, Vol {volume:,.0f}", "📈 Signal conditions: " + ", ".join(conditions))
+    state = "active" if stalled_s is None else f"stalled for {lasting(stalled_s)}"
+    return (f"📊 Data feed {state}: {feed}, Vol {volume:,.0f}", "📈 Signal conditions: " + ", ".join(conditions))

@@ -21,6 +21,8 @@ from events import (
     AlertFailed,
     CommitFailed,
     Committed,
+    FactSet,
+    Noted,
     Outgoing,
     PhoneChecked,
     PollReceipt,
@@ -56,6 +58,8 @@ def keep(turn: Turn, row: Outgoing) -> None:
 def attempt(turn: Turn, row: Outgoing, channel: Literal["pushover", "fallback"]) -> None:
     """Count an attempt; it leaves when the count is durable."""
     turn.set(line=outbox.line_sending(turn.state.line, row, turn.at))
+    if row.alert.kind == "OPS":
+        turn.write(FactSet("ops_at", " ".join(map(str, turn.state.line.ops_at))))
     keep(turn, outbox.sending(row, turn.at, channel))
     turn.to_say.append(row.alert.id)
 
@@ -93,7 +97,7 @@ def committed(turn: Turn, event: Committed) -> None:
     """It is durable: what waited for it may be said."""
     if turn.state.way_out.disk is not None:
         turn.set(way_out=replace(turn.state.way_out, disk=None))
-        turn.log("warning", "the ledger can be written again")
+        turn.log_change("disk", "the ledger can be written again", "warning")
     pending = turn.state.pending.get(event.commit)
     if pending is None:
         return
@@ -116,7 +120,7 @@ def speak(turn: Turn, alert_id: str, *, recorded: bool) -> None:
 def commit_failed(turn: Turn, event: CommitFailed, void: Void) -> None:
     """The disk refused: no BUY without its record; a SELL is said all the same; what must be written is tried again."""
     turn.set(way_out=replace(turn.state.way_out, disk=event.reason))
-    turn.log_change("disk", event.reason)
+    turn.log_change("disk", f"the ledger could not be written: {event.reason}", "error")
     pending = turn.state.pending.get(event.commit)
     if pending is None:
         return
@@ -197,7 +201,9 @@ def receipt_seen(turn: Turn, event: ReceiptSeen) -> None:
 def phone_checked(turn: Turn, event: PhoneChecked) -> None:
     turn.set(line=outbox.line_checked(turn.state.line, event))
     judge_line(turn)
+    left = turn.state.line.quota_left
     turn.log_change("phone", f"phone checked: {event.reason}", quota_left=event.quota_left)
+    turn.log_change("quota", "how many messages are left this month is not known" if left is None else "", "warning")
 
 
 def judge_line(turn: Turn) -> None:
@@ -206,7 +212,7 @@ def judge_line(turn: Turn) -> None:
     if doubt == before:
         return
     turn.set(way_out=replace(turn.state.way_out, phone=doubt))
-    turn.log_change("line", f"phone in doubt: {doubt}" if doubt else "")
+    turn.log_change("line", f"phone in doubt: {doubt}" if doubt else "", "warning")
     if doubt is not None and before is None and turn.config.fallback_alert_urls:
         say(turn, alerts.phone_trouble(turn.config, doubt, at=turn.at))
 
@@ -249,6 +255,11 @@ def step(turn: Turn, row: Outgoing, due: outbox.Step | None, void: Void) -> None
             keep(turn, outbox.dropped(row, turn.at))
             if unheard and is_open_position(turn.state, row.alert.trade_id):
                 void(turn, "its BUY could not be delivered in time")
+            elif row.alert.kind == "BUY" and row.maybe_seen:
+                turn.write(Noted(turn.at, "possibly announced", {"id": row.alert.trade_id}))
+                turn.log(
+                    "warning", "position possibly announced: no answer said whether its BUY arrived", id=row.alert.trade_id
+                )
 
 
 def is_open_position(state: State, trade_id: str | None) -> bool:

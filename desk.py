@@ -182,6 +182,7 @@ class Desk:
             record=pnl_tracker.fold(kept.trades),
             trades=kept.trades,
             outbox=delivery.taken_up(kept.outbox, turn.at),
+            line=replace(turn.state.line, ops_at=moments(facts.get("ops_at")) if crashes else ()),
             way_out=replace(turn.state.way_out, starts=fault),
         )
         self._roll(turn)
@@ -305,6 +306,9 @@ class Desk:
             return
         if state.chain is not None and event.asked_at < state.chain.asked_at:
             return
+        if not event.rows and state.chain is not None and state.chain.rows:
+            self._miss_chain(turn, ChainFailed(at=event.at, right=event.right, reason="the answer is empty"))
+            return
         selection = contract_selector.select(
             event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at)
         )
@@ -315,7 +319,7 @@ class Desk:
     def _miss_chain(self, turn: Turn, event: ChainFailed) -> None:
         turn.tally(chain_misses=1)
         age = None if turn.state.chain is None else round(turn.at - turn.state.chain.received_at)
-        turn.log_change("chain", f"chain of {event.right}s could not be had: {event.reason}", last_good_age_s=age)
+        turn.log_change("chain", f"chain of {event.right}s could not be had: {event.reason}", "warning", last_good_age_s=age)
         if event.refused and turn.every("chain refused", 3600.0):
             delivery.say(turn, alerts.feed_refused(turn.config, "option chain", event.reason, at=turn.at))
 
@@ -358,7 +362,7 @@ class Desk:
         phase = turn.state.phase
         if isinstance(phase, Holding) and event.contract == phase.position.contract:
             turn.set(phase=replace(phase, distrust=event.reason))
-            turn.log_change("quote", f"quote could not be had: {event.reason}")
+            turn.log_change("quote", f"quote could not be had: {event.reason}", "warning")
 
     # --- the way out: phone, clock, threads ----------------------------------------------------------------------------
 
@@ -374,7 +378,7 @@ class Desk:
         off = abs(event.skew_s) > MAX_SKEW_S
         fault = f"the host's clock is {event.skew_s:+.1f}s off {event.source}" if off else None
         turn.set(way_out=replace(turn.state.way_out, clock=fault), clock_by_bars=event.by_itself)
-        turn.log_change("clock", fault or "the clock is right", source=event.source)
+        turn.log_change("clock", fault or "the clock is right", "warning" if fault else "info", source=event.source)
         if off and turn.every("clock", 3600.0):
             delivery.say(turn, alerts.clock_off(turn.config, event.skew_s, event.source or "", at=turn.at))
 
@@ -397,7 +401,7 @@ class Desk:
             turn.log("info", "volume profile ready", sessions=len(event.sessions))
 
     def _miss_profile(self, turn: Turn, event: ProfileFailed) -> None:
-        turn.log_change("profile", f"no volume profile: {event.reason}")
+        turn.log_change("profile", f"no volume profile: {event.reason}", "warning")
         if turn.config.relative_volume_filter and turn.every(f"profile {event.date}", 86_400.0):
             delivery.say(turn, alerts.no_profile(turn.config, event.reason, at=turn.at))
 
@@ -443,7 +447,9 @@ class Desk:
         session = turn.state.session
         assert session is not None
         if turn.every("progress", PROGRESS_S):
-            for line in alerts.progress_lines(turn.config.symbol, self.market.reading(), self.market.session_volume()):
+            since, volume = turn.state.stalled_since, self.market.session_volume()
+            silent = None if since is None else turn.at - since
+            for line in alerts.progress_lines(turn.config.symbol, self.market.reading(), volume, silent):
                 turn.log("info", line)
         cutoff = risk_manager.entry_cutoff(turn.config, session)
         if turn.at >= cutoff and turn.every("cutoff", CUTOFF_REMINDER_S):
@@ -518,6 +524,10 @@ def crashes_of(facts: dict[str, float | str | None]) -> int:
         return 0
     steady = last_seen is not None and last_seen - since >= STEADY_S
     return 1 + (0 if steady else int(number(facts.get("crashes")) or 0))
+
+
+def moments(fact: float | str | None) -> tuple[float, ...]:
+    return tuple(map(float, str(fact or "").split()))
 
 
 def number(fact: float | str | None) -> float | None:

@@ -98,6 +98,8 @@ class FeedDay(Struct, frozen=True):
     blind_s: float = 0.0
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
 TOLD_KEPT = 60
 NOTED_KEPT = 300
 
@@ -191,15 +193,15 @@ class Turn:
         if isinstance(write, Noted):
             self.set(noted=(*self.state.noted, write)[-NOTED_KEPT:])
 
-    def log(self, level: Literal["debug", "info", "warning", "error"], text: str, **fields: float | str | None) -> None:
+    def log(self, level: Level, text: str, **fields: float | str | None) -> None:
         self.actions.append(Explain(level, text, fields))
 
-    def log_change(self, topic: str, text: str, **fields: float | str | None) -> None:
+    def log_change(self, topic: str, text: str, level: Level = "info", **fields: float | str | None) -> None:
         """Say it when it changes, not again and again; an empty text says nothing, and lets the next one be said."""
         if self.said.get(topic, "") != text:
             self.said[topic] = text
             if text:
-                self.log("info", text, **fields)
+                self.log(level, text, **fields)
 
     def every(self, topic: str, seconds: float) -> bool:
         """True at most once in `seconds`, for this topic."""

@@ -101,6 +101,7 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
     if distrust is not None:
         turn.set(phase=replace(holding, distrust=distrust))
         return
+    turn.log_change("quote", "")
     before = holding.position
     position = risk_manager.with_quote(turn.config, before, event.quote, event.at)
     marked_at = event.at if risk_manager.mark(event.quote) is not None else holding.marked_at

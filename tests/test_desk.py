@@ -90,7 +90,6 @@ def test_a_buy_that_cannot_be_written_is_no_position() -> None:
         (lambda b: b.put(PhoneChecked(at=b.now, ok=True, reason="valid", quota_left=199)), "199 messages left"),
         (lambda b: b.put(ClockChecked(at=b.now, skew_s=2.5, source="the market's time")), "clock is +2.5s off"),
         (lambda b: b.put(OperatorSpoke(at=b.now, command="stop_entries", who="a test")), "entries stopped by hand"),
-        (lambda b: b.chain(), "the chain is empty"),
         (lambda b: b.chain(row(at=b.now, delta=0.50), row(OTHER, at=b.now, delta=0.17)), "delta in [0.30, 0.45]"),
     ],
 )

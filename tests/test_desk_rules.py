@@ -17,9 +17,12 @@ from events import (
     CommitFailed,
     Committed,
     Explain,
+    FactSet,
     FeedConnected,
     FeedRefused,
     HalfSecondPassed,
+    Noted,
+    PhoneChecked,
     Position,
     PositionClosed,
     PositionOpened,
@@ -269,3 +272,86 @@ def test_an_options_socket_that_is_refused_again_and_again_is_told_once_an_hour(
         bench.put(FeedRefused(at=bench.now, feed="options", reason="not authorized"))
         bench.bar()
     assert len([action for action in bench.said("OPS") if "refused" in action.title]) == 1
+
+
+# --- §4: the chain -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("R07")
+def test_an_empty_answer_is_no_empty_chain_and_the_last_good_one_serves_sixty_seconds() -> None:
+    bench = Bench().ready()
+    good = bench.desk.state.chain
+    bench.chain()
+    assert bench.desk.state.chain == good
+    for _ in range(61):
+        bench.bar()
+    bench.chain()
+    assert bench.desk.refusal(bench.now) == "chain is 61s old"
+
+
+@pytest.mark.fault("A19")
+def test_a_day_whose_chain_was_never_there_has_no_entry() -> None:
+    bench = Bench()
+    bench.rows = ()
+    ready = bench.start()
+    ready.chain()
+    assert ready.desk.state.chain is not None
+    assert ready.desk.state.chain.selection.why() == "no contract: the chain is empty"
+
+
+# --- §7 and §8: what is said and written -------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("X19")
+def test_a_crashing_worker_says_so_three_times_an_hour_and_no_more() -> None:
+    facts: dict[str, float | str | None] = {}
+    told = 0
+    for life in range(20):
+        bench = Bench(Remembered(facts=facts), at=f"10:{30 + life}:00")
+        bench.start()
+        bench.tick(20)
+        facts |= {write.key: write.value for write in writes(bench, FactSet)} | {"alive_at": bench.now}
+        told += len(bench.delivered)
+    assert told == 3
+
+
+def test_a_disk_that_fails_twice_is_logged_twice() -> None:
+    bench = Bench().ready()
+    for _ in range(2):
+        bench.put(CommitFailed(at=bench.now, commit=0, reason="the disk is full"))
+        assert bench.desk.refusal(bench.now) == "the disk is full"
+        bench.put(Committed(at=bench.now, commit=0))
+        assert bench.desk.refusal(bench.now) is None
+    errors = [action for action in bench.actions if isinstance(action, Explain) and action.level == "error"]
+    assert [action.text for action in errors] == ["the ledger could not be written: the disk is full"] * 2
+
+
+def test_a_position_whose_buy_may_have_arrived_is_marked_possibly_announced() -> None:
+    bench = Bench().ready()
+    bench.phone = bench.fails("unknown")
+    bench.surge()
+    for _ in range(25):
+        bench.bar()
+        bench.quote(500, 510)
+    assert bench.phase == "Holding"
+    assert [note.body["id"] for note in writes(bench, Noted) if note.kind == "possibly announced"] == ["20261120-1"]
+    assert lines(bench, "possibly announced")
+
+
+def test_an_unknown_quota_is_a_warning_and_a_known_shortage_refuses_entries() -> None:
+    bench = Bench().ready()
+    bench.put(PhoneChecked(at=bench.now, ok=True, reason="valid", quota_left=199))
+    assert "199 messages left" in (bench.desk.refusal(bench.now) or "")
+    unknown = Bench()
+    unknown.put(PhoneChecked(at=unknown.now, ok=True, reason="valid"))
+    assert lines(unknown, "left this month is not known")
+    assert unknown.desk.state.way_out.phone is None
+
+
+def test_the_log_calls_a_feed_active_only_while_it_is() -> None:
+    bench = Bench().ready()
+    for _ in range(61):
+        bench.bar()
+    assert lines(bench, "📊")[-1].startswith("📊 Data feed active: IWM $220.00, VWAP $220.00, Vol ")
+    bench.tick(61)
+    assert lines(bench, "📊")[-1].startswith("📊 Data feed stalled for ")
