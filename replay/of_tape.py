@@ -118,5 +118,5 @@ def run(chosen: Namespace, day: date) -> int:
 
 
 def only(chosen: Namespace) -> None:
-    if chosen.spy or chosen.profile or chosen.options:
-        raise ReplayError("a tape has its own SPY, profile and quotes: --spy, --profile and --options are for files of bars")
+    if chosen.spy or chosen.profile or chosen.options or chosen.set or chosen.delay or len(chosen.what) > 1:
+        raise ReplayError("a tape has its own SPY, profile, quotes and settings: the options are for files of bars")

@@ -1,0 +1,193 @@
+"""The commands over files of second bars: `run` lives through their sessions, `signals` tells every second's readings.
+
+The bars are taken for those of the traded symbol, whatever the file calls them. What is modelled or assumed stands in the head of
+every answer.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+import pnl_tracker
+from config import Config
+from events import Bar, Noted, Trade
+from replay import paths, setting
+from replay.bars import NS, calendar_of, days_of, load, sessions_of
+from replay.recorded import Recorded
+from replay.show import OK, ReplayError, as_json, console, progress, trade_row, trades_table
+from replay.world import Modelled, Options
+from signals import Reading, Windows
+from utils import SessionCalendar, clock_text, signed_dollars
+
+
+class Given(NamedTuple):
+    """What the command line gives: settings, sessions with their bars, and where the option quotes come from."""
+
+    config: Config
+    calendar: SessionCalendar
+    days: list[paths.Day]
+    options: Path | None
+    delay_s: float
+
+    def quotes(self, day: paths.Day) -> Options:
+        if self.options is not None:
+            return Recorded(self.options, day.session)
+        return Modelled(day.seed, day.session, day.own, self.config.symbol)
+
+    @property
+    def assumed(self) -> list[str]:
+        """What of the result is modelled or assumed, in words."""
+        from replay.options import MODELLED
+        from replay.recorded import ASSUMED
+
+        told = [
+            ASSUMED if self.options is not None else MODELLED,
+            f"bars taken to arrive {self.delay_s:g} s after their end",
+        ]
+        if not len(self.days[0].leader):
+            told.append("no SPY given: condition 7 cannot hold")
+        if self.days[0].profile is None:
+            told.append("no profile given: condition 6 cannot hold")
+        return told
+
+
+def given(chosen: Namespace) -> Given:
+    """The sessions of the files. ReplayError where a file cannot be used."""
+    bars = load([Path(name) for name in chosen.what])
+    leader = load([chosen.spy]) if chosen.spy else None
+    profile = setting.profile_of(chosen.profile) if chosen.profile else None
+    calendar = calendar_of(*days_of(bars))
+    found = sessions_of(bars, calendar)
+    if not found:
+        raise ReplayError("the files have no bar in regular hours of a trading day")
+    days = [paths.day_of(bars, leader, session, profile, chosen.seed) for session in found]
+    return Given(setting.config_of(setting.settings_of(chosen.set)), calendar, days, chosen.options, chosen.delay)
+
+
+def run(chosen: Namespace) -> int:
+    """The trades of the sessions, by the desk that runs live."""
+    known = given(chosen)
+    trades: list[Trade] = []
+    noted: list[Noted] = []
+    for day in progress(known.days, "replaying"):
+        sat = paths.live_through(known.config, known.calendar, day, known.delay_s, quotes=known.quotes(day))
+        trades += sat.trades
+        noted += sat.noted
+    record = pnl_tracker.fold(trades)
+    signals = [note for note in noted if note.kind == "signal"]
+    if chosen.json:
+        as_json(
+            {
+                "ok": True,
+                "source": "files",
+                "sessions": [day.session.date for day in known.days],
+                "bars": sum(len(day.own) for day in known.days),
+                "modelled": known.assumed,
+                "settings": known.config.non_defaults(),
+                "signals": len(signals),
+                "refused": [
+                    {"at": note.at, "et": clock_text(note.at), "why": note.body["refused"]} for note in refused(noted)
+                ],
+                "trades": [trade_row(trade) for trade in trades],
+                "pnl": record.balance / 1000,
+                "wins": record.wins,
+                "losses": record.losses,
+            }
+        )
+        return OK
+    tell_head(known)
+    console.print(trades_table(trades, f"{known.days[0].session.date}…{known.days[-1].session.date}"))
+    for note in refused(noted):
+        console.print(Text(f"{clock_text(note.at)} {note.kind}: {note.body['refused']}", style="dim"))
+    console.print(f"{len(signals)} signals, {record.wins}W-{record.losses}L, {signed_dollars(record.balance)}")
+    return OK
+
+
+def refused(noted: list[Noted]) -> list[Noted]:
+    """The signals and near misses that led to no entry."""
+    return [note for note in noted if note.kind in ("signal", "near miss") and note.body.get("refused")]
+
+
+def tell_head(known: Given) -> None:
+    for words in known.assumed:
+        console.print(Text(f"MODELLED  {words}", style="yellow"))
+    for name, text in known.config.non_defaults().items():
+        console.print(Text(f"{name}={text}", style="dim"))
+
+
+# --- every second's readings -------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "timestamp_ns_utc", "close", "vwap_60", "vwap_300", "rising_s", "volume_p95", "volume_z", "slope_pct_s", "relative_volume",
+    "leadership_pp", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "signal",
+)  # fmt: skip
+
+
+def readings(config: Config, day: paths.Day) -> Iterator[Reading]:
+    """The desk's reading at every bar of a session, in order."""
+    windows = Windows(config, day.session, day.profile)
+    if day.premarket:
+        windows.add(Bar(config.symbol, day.session.open_at - 1, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0))
+    leaders = day.leader.bars(config.leader)
+    ahead = next(leaders, None)
+    for bar in day.own.bars(config.symbol):
+        while ahead is not None and ahead.start <= bar.start:
+            windows.leader.add(ahead)
+            ahead = next(leaders, None)
+        if windows.add(bar) == "new" and (reading := windows.reading()) is not None:
+            yield reading
+
+
+def row_of(reading: Reading, day: paths.Day, *, only_momentum: bool) -> tuple[float | int | None, ...]:
+    """A line of the table; a condition that was not asked, or has no input at all, is None."""
+    lacks = {6: day.profile is None or only_momentum, 7: not len(day.leader) or only_momentum}
+    gates = [None if gate.off or lacks.get(gate.number) else int(gate.ok) for gate in reading.gates]
+    return (
+        reading.start * NS,
+        reading.close,
+        reading.vwap_60,
+        reading.vwap_300,
+        reading.rising_s,
+        reading.volume_p95,
+        reading.volume_z,
+        reading.slope_pct_s,
+        reading.relative_volume,
+        reading.leadership_pp,
+        *gates,
+        int(reading.momentum if only_momentum else reading.signal),
+    )
+
+
+def signals(chosen: Namespace) -> int:
+    """The table of every second's readings, as CSV or Parquet."""
+    import polars
+
+    chosen.options, chosen.seed, chosen.delay = None, 1, 0.0
+    known = given(chosen)
+    total = sum(len(day.own) for day in known.days)
+    seconds = ((reading, day) for day in known.days for reading in readings(known.config, day))
+    rows = [row_of(reading, day, only_momentum=chosen.only_momentum) for reading, day in progress(seconds, "reading", total)]
+    whole = {"timestamp_ns_utc", "rising_s", "signal", *(f"c{k}" for k in range(1, 8))}
+    schema: dict[str, Any] = {name: polars.Int64 if name in whole else polars.Float64 for name in COLUMNS}
+    table = polars.DataFrame(rows, schema=schema, orient="row")
+    try:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        if chosen.out.suffix == ".parquet":
+            table.write_parquet(chosen.out)
+        else:
+            table.write_csv(chosen.out)
+    except OSError as fault:
+        raise ReplayError(f"{chosen.out} cannot be written: {fault.strerror}") from None
+    held = int(table["signal"].sum())
+    if chosen.json:
+        as_json(
+            {"ok": True, "out": chosen.out, "rows": len(table), "signals": held, "settings": known.config.non_defaults()}
+        )
+    else:
+        console.print(f"{len(table):,} seconds, {held} of them signals: {chosen.out}")
+    return OK
