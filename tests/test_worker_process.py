@@ -19,7 +19,7 @@ from events import Alert, AlertChanged, Outgoing, Position, PositionOpened, Quot
 from ledger import FILE, DataFolder, Ledger, read
 from simulator.http import Answer
 from simulator.push import Message
-from tests.kit.worker import CONTRACT, DAY, HOME, IN_NEXT_RISE, STRIKE, Stage, alert_id, body, is_repeat, until
+from tests.kit.worker import CONTRACT, DAY, HOME, IN_NEXT_RISE, LATE_IN_RISE, STRIKE, Stage, alert_id, body, is_repeat, until
 from utils import to_mills
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
@@ -35,7 +35,7 @@ Momentum \+0\.\d\d\d%/s \| Vol Z\d+\.\d \| RelVol \d+\.\dx
 💰 Entry ~\$1\.02 \(mid \$1\.005 \+\$0\.015\)
 Spread 1\.0% \| Size 50×50
 
-⏱ 10:06:\d\d ET \| pay ≤ \$1\.07 \| void after 10:07:\d\d
+⏱ 10:0[56]:\d\d ET \| pay ≤ \$1\.07 \| void after 10:0[67]:\d\d
 ⚠️ Hard Giveback 30% \| Time Stop (\d\d:\d\d) ET
 #20261120-1-BUY"""
 )
@@ -142,6 +142,7 @@ FLAT = ("$1.005", "$1.005", "🔴 P&L: -2.0% (-$2.00)", "-$2.00", "0W-1L (0.0%)"
     ids=["time stop", "stop loss", "hard giveback", "VWAP giveback", "VWAP persistence", "shutdown"],
 )  # fmt: skip
 def test_from_the_bar_to_buy_and_out_by_each_of_the_six_exits(stage, happens, settings, reason, rest):
+    stage.market.set_clock(at=LATE_IN_RISE)
     buy = stage.bought(**settings)
     assert (buy.title, buy.priority) == ("🔥 IWM 0DTE CALL — BUY", 1)
     assert BUY.fullmatch(buy.text)
@@ -381,11 +382,13 @@ def test_a_buy_that_nobody_can_be_told_of_is_void_and_a_sell_waits_until_the_pho
 @pytest.mark.parametrize("how", ["raise", "exit"])
 def test_a_thread_that_ends_is_replaced_and_said_and_the_trade_goes_on(stage, thread, how):
     place, count = ("phone.after-answer", 1) if thread == "phone" else (f"{thread}.loop", 3)
-    stage.start(f"{place}:{how}:{count}", ready=())
-    stage.go()
+    stage.launch(f"{place}:{how}:{count}")
+    stage.go(1)
     line = stage.worker.wait_for_line(f"thread {thread} replaced")
     assert ("failpoint" if how == "raise" else "SystemExit") in line
     assert stage.wait_for(f"{thread} was replaced").text.startswith("it ended: ")
+    stage.worker.wait_until_ready()
+    stage.go()
     stage.wait_for("— BUY")
     assert "SELL" in closed_at(stage, 0.80, 0.82).title
     stage.worker.signal()
