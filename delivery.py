@@ -31,7 +31,6 @@ from events import (
 )
 
 UNRECORDED_AFTER_S = 1.0
-REWRITE_S = 5.0
 
 Void = Callable[[Turn, str], None]
 
@@ -118,7 +117,7 @@ def speak(turn: Turn, alert_id: str, *, recorded: bool) -> None:
 
 
 def commit_failed(turn: Turn, event: CommitFailed, void: Void) -> None:
-    """The disk refused: no BUY without its record; a SELL is said all the same; what must be written is tried again."""
+    """The disk refused, and tries again by itself: no BUY without its record; a SELL is said all the same."""
     turn.set(way_out=replace(turn.state.way_out, disk=event.reason))
     turn.log_change("disk", f"the ledger could not be written: {event.reason}", "error")
     pending = turn.state.pending.get(event.commit)
@@ -135,17 +134,13 @@ def commit_failed(turn: Turn, event: CommitFailed, void: Void) -> None:
             turn.set(outbox={**turn.state.outbox, alert_id: unsaid})
         else:
             speak(turn, alert_id, recorded=False)
-    turn.set(unwritten=(*turn.state.unwritten, *pending.writes), unwritten_at=turn.at)
     if lost:
         void(turn, "its record could not be written")
 
 
 def watch_commits(turn: Turn) -> None:
-    """Try again what the disk refused, and do not let it keep a SELL waiting for more than a second."""
+    """Do not let the disk keep a SELL waiting for more than a second."""
     state = turn.state
-    if state.unwritten and turn.at - state.unwritten_at >= REWRITE_S:
-        turn.rewrite = True
-        turn.set(unwritten_at=turn.at)
     for number, pending in state.pending.items():
         if turn.at - pending.since < UNRECORDED_AFTER_S:
             continue

@@ -137,8 +137,6 @@ class State(Struct, frozen=True):
     feed_refused: str = ""
     commit: int = 0
     pending: dict[int, Pending] = {}
-    unwritten: tuple[AnyWrite, ...] = ()
-    unwritten_at: float = 0.0
     ticket: int = 0
     stopping: Stopping | None = None
 
@@ -167,7 +165,7 @@ class Turn:
     Nothing of it counts until the desk takes it over whole. `said` is what was last logged of a topic, `due` when one is due again.
     """
 
-    __slots__ = ("actions", "at", "config", "due", "rewrite", "said", "state", "to_say", "writes")
+    __slots__ = ("actions", "at", "config", "due", "said", "state", "to_say", "writes")
 
     def __init__(
         self, config: Config, state: State, at: float, said: dict[str, str], due: dict[str, float] | None = None
@@ -180,7 +178,6 @@ class Turn:
         self.actions: list[AnyAction] = []
         self.writes: list[AnyWrite] = []
         self.to_say: list[str] = []
-        self.rewrite = False
 
     def set(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
@@ -220,10 +217,10 @@ class Turn:
         return session is not None and session.open_at <= self.at < session.close_at
 
     def seal(self) -> list[AnyAction]:
-        """Put all that is to be written into one commit, what the disk refused before ahead of it, and give the actions."""
-        if self.writes or self.rewrite:
+        """Put all that is to be written into one commit, and give the actions."""
+        if self.writes:
             number = self.state.commit + 1
-            pending = Pending(self.at, (*self.state.unwritten, *self.writes), tuple(self.to_say))
-            self.set(commit=number, pending={**self.state.pending, number: pending}, unwritten=())
+            pending = Pending(self.at, tuple(self.writes), tuple(self.to_say))
+            self.set(commit=number, pending={**self.state.pending, number: pending})
             self.actions.append(Commit(number, pending.writes))
         return self.actions

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from events import AlertChanged, Commit, CommitFailed, Committed, FactSet, Remembered
+from events import AlertChanged, AnyWrite, Commit, CommitFailed, Committed, FactSet, PositionMarked, Remembered
 from failpoints import hit
 from ledger import DiskTrouble, Ledger, Refused
 from threads import Boxed, Emit
@@ -28,7 +29,8 @@ class LedgerUnsound(Exception):
 class Scribe(Boxed):
     """Opens the ledger in its own thread; `opened` is set when `remembered` (or `fault`) is there. Copies it in quiet seconds.
 
-    A disk that refuses is told of, commit by commit (number 0 for the scribe's own writes); one that fails ends the thread.
+    A disk that refuses is told of, commit by commit (number 0 for the scribe's own writes), and what it refused is written ahead of
+    the next commit, so that nothing is ever written out of order. A disk that fails ends the thread.
     """
 
     name = "scribe"
@@ -39,6 +41,7 @@ class Scribe(Boxed):
         self.clock = clock
         self.opened = threading.Event()
         self.remembered: Remembered | None = None
+        self._owed: list[AnyWrite] = []
 
     def run(self) -> None:
         try:
@@ -85,9 +88,10 @@ class Scribe(Boxed):
 
     def _write(self, ledger: Ledger, commits: list[Commit]) -> None:
         """What waits together goes into one transaction: the disk takes as long for it as for one commit of them."""
+        writes = [*self._owed, *(write for commit in commits for write in commit.writes)]
         try:
             hit("scribe.before-commit")
-            ledger.commit([write for commit in commits for write in commit.writes])
+            ledger.commit(writes)
             hit("scribe.after-commit")
         except Refused:
             if len(commits) == 1:
@@ -97,9 +101,11 @@ class Scribe(Boxed):
         except DiskTrouble as trouble:
             if trouble.must_stop:
                 raise
+            self._owed = latest(writes)
             for commit in commits:
                 self._tell(commit.commit, trouble)
         else:
+            self._owed = []
             for commit in commits:
                 self.emit(Committed(at=self.clock.now(), commit=commit.commit))
 
@@ -113,6 +119,24 @@ class Scribe(Boxed):
 
     def _tell(self, commit: int, trouble: DiskTrouble) -> None:
         self.emit(CommitFailed(at=self.clock.now(), commit=commit, reason=str(trouble)))
+
+
+def latest(writes: Iterable[AnyWrite]) -> list[AnyWrite]:
+    """The same writes in order; of those that say how a thing is now, only the last."""
+    kept: dict[object, AnyWrite] = {}
+    for number, write in enumerate(writes):
+        match write:
+            case AlertChanged(outgoing):
+                key: object = ("alert", outgoing.alert.id)
+            case PositionMarked(position):
+                key = ("mark", position.id)
+            case FactSet(name):
+                key = ("fact", name)
+            case _:
+                key = number
+        kept.pop(key, None)
+        kept[key] = write
+    return list(kept.values())
 
 
 def is_awaited(commit: Commit) -> bool:

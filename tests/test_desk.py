@@ -391,17 +391,6 @@ def test_a_sell_that_cannot_be_written_goes_out_all_the_same_and_says_so(disk: b
     assert len(bench.said("SELL")) == 1
 
 
-def test_what_the_disk_refused_is_written_as_soon_as_it_can_be() -> None:
-    bench = Bench().bought()
-    bench.writes = False
-    bench.quote(400, 410)
-    before = len(bench.actions)
-    bench.writes = True
-    bench.tick(6)
-    later = [w for action in bench.actions[before:] if isinstance(action, Commit) for w in action.writes]
-    assert any(isinstance(write, PositionClosed) for write in later)
-
-
 @pytest.mark.fault("P01")
 def test_a_refused_sell_goes_to_the_fallback_channel_at_once() -> None:
     bench = Bench(FALLBACK_ALERT_URLS="json://127.0.0.1:9/").bought()

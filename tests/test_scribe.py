@@ -22,7 +22,7 @@ from events import (
     Remembered,
 )
 from ledger import DataFolder, DiskTrouble, Ledger, Refused
-from scribe import Scribe
+from scribe import Scribe, latest
 from tests.kit.books import OPENED_AT, a_position, an_alert, closing, opening
 from tests.kit.ears import Ears
 
@@ -144,6 +144,69 @@ def test_a_disk_that_refuses_is_told_of_commit_by_commit(tmp_path: Path, monkeyp
     assert scribe.fault is None
     assert [event.commit for event in heard if isinstance(event, CommitFailed) and event.commit] == [1, 2]
     assert not answered(heard)
+
+
+@pytest.fixture
+def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The disk refuses as many commits as there are faults in this list."""
+    faults = ["the disk is full"]
+    commit = Ledger.commit
+
+    def now_and_then(self: Ledger, writes: Sequence[AnyWrite]) -> None:
+        if faults:
+            raise DiskTrouble(faults.pop())
+        commit(self, writes)
+
+    monkeypatch.setattr(Ledger, "commit", now_and_then)
+    return faults
+
+
+@pytest.mark.fault("X04")
+def test_what_the_disk_refused_is_written_ahead_of_what_comes_later(tmp_path: Path, refusals: list[str]) -> None:
+    """Else an older peak would be written over a newer one, or a mark of a position that was never opened end the worker."""
+    position, ears = a_position(), Ears()
+    with DataFolder(tmp_path).lock():
+        scribe = Scribe(ears, tmp_path, StepClock())
+        scribe.start()
+        scribe.put(Commit(1, opening(position)))
+        ears.wait_for(CommitFailed)
+        scribe.put(Commit(2, (PositionMarked(replace(position, peak=1500)),)))
+        ears.wait_for(Committed)
+        scribe.stop()
+        scribe.join(10.0)
+    assert scribe.fault is None
+    found = remembered(tmp_path).position
+    assert found is not None
+    assert found.peak == 1500
+
+
+@pytest.mark.fault("X04")
+def test_what_the_disk_refused_is_written_though_nothing_more_comes(tmp_path: Path, refusals: list[str]) -> None:
+    refusals += ["the disk is full"] * 3
+    ears = Ears()
+    with DataFolder(tmp_path).lock():
+        scribe = Scribe(ears, tmp_path, StepClock())
+        scribe.start()
+        scribe.put(facts(1)[0])
+        ears.wait_for(Committed)
+        scribe.stop()
+        scribe.join(10.0)
+    assert remembered(tmp_path).facts["fact 1"] == 1.0
+
+
+def test_a_disk_that_refuses_for_hours_is_owed_no_more_than_how_things_are_now() -> None:
+    position = a_position()
+    marks = [PositionMarked(replace(position, peak=1405 + step)) for step in range(1000)]
+    kept = latest([*opening(position), *marks, *(commit.writes[0] for commit in facts(1, 1, 2)), *closing(position)])
+    assert [write for write in kept if isinstance(write, PositionMarked)] == marks[-1:]
+    assert kept[0] == PositionOpened(position)
+    assert len(kept) == len(opening(position)) + 1 + 2 + len(closing(position)) - repeated(
+        opening(position), closing(position)
+    )
+
+
+def repeated(first: Sequence[AnyWrite], later: Sequence[AnyWrite]) -> int:
+    return len(first) + len(later) - len(latest([*first, *later]))
 
 
 def test_a_scribe_that_is_never_idle_says_that_it_lives(tmp_path: Path) -> None:
