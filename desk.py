@@ -81,7 +81,7 @@ MAX_SKEW_S = 2.0
 PROFILE_AHEAD_S = 3600.0
 CRASHES_MAX = 3
 STEADY_S = 600.0
-TAKEN_IN_FIRST = (WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped)
+TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 
 
 class Desk:
@@ -135,10 +135,16 @@ class Desk:
         market = self.market
         turn = Turn(self.config, self.state, events[-1].at, self._said, self._next)
         market.new_second = False
-        if len(events) > 1:
-            events = sorted(events, key=lambda event: not isinstance(event, TAKEN_IN_FIRST))
+        handlers = self._handlers
+        later: list[AnyEvent] = []
         for event in events:
-            self._handlers[type(event)](turn, event)
+            kind = type(event)
+            if kind in TAKEN_IN_FIRST:
+                handlers[kind](turn, event)
+            else:
+                later.append(event)
+        for event in later:
+            handlers[type(event)](turn, event)
         if market.new_second:
             self._judge_second(turn)
         actions = turn.seal()
