@@ -23,6 +23,9 @@ check: $(READY)
 	if grep -qE "^Found [0-9]+ known vulnerabilit" $(VENV)/audit; then cat $(VENV)/audit; exit 1; fi; \
 	grep -E "^No known|rror" $(VENV)/audit | head -1 | cut -c1-200
 
+chaos: $(READY)
+	CHAOS=$(CHAOS) DAYS=$(CHAOS) $(BIN)/python -m pytest -n 2 --dist loadgroup -rP tests/chaos tests/test_days.py tests/test_worker_process.py
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
