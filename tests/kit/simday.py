@@ -28,6 +28,7 @@ import ledger_audit
 import ledger_book
 import ledger_schema
 import risk_manager
+import scribe
 from config import Config
 from desk import Desk
 from desk_state import Halted, Holding, Seeking, Settling
@@ -36,6 +37,7 @@ from events import (
     AlertFailed,
     AnyAction,
     AnyEvent,
+    AnyWrite,
     Backfill,
     BackfillFailed,
     Bar,
@@ -284,6 +286,7 @@ class Day:
     def begin(self) -> None:
         self.life += 1
         self.tell(f"life {self.life} begins")
+        self.owed: list[AnyWrite] = []
         remembered = ledger_book.load(self.books, self.now)
         self.desk = Desk(self.config, self.calendar, remembered)
         self.watched, self.unwritten, self.proven = None, [], {}
@@ -308,7 +311,7 @@ class Day:
         self.tell("killed")
         assert self.desk is not None
         state = self.desk.state
-        if isinstance(state.phase, Holding) and not state.pending and not state.unwritten:
+        if isinstance(state.phase, Holding) and not state.pending and not self.owed:
             self.lost = replace(state.phase.position, last_quote_at=None)
         self.desk = None
         self.life += 1
@@ -391,9 +394,10 @@ class Day:
         self.later(0.1, ClockChecked(at=self.now, skew_s=skew, source="the market's time", by_itself=skew is None))
 
     def write(self, commit: Commit) -> None:
-        """The real books, in memory: what contradicts them is Refused, and that is a fault of the desk."""
-        ledger_book.write(self.books, commit.writes)
-        for item in commit.writes:
+        """The real books, in memory, what was refused before ahead: what contradicts them is Refused, and a fault of the desk."""
+        writes, self.owed = [*self.owed, *commit.writes], []
+        ledger_book.write(self.books, writes)
+        for item in writes:
             match item:
                 case PositionClosed(trade):
                     self.trades[trade.id] = trade.pnl
@@ -476,6 +480,7 @@ class Day:
     def settle_commit(self, commit: Commit, *, refused: bool) -> None:
         self.unwritten.remove(commit)
         if refused:
+            self.owed = scribe.latest([*self.owed, *commit.writes])
             self.later(0.0, CommitFailed(at=0, commit=commit.commit, reason="the disk is full"))
             return
         self.write(commit)
