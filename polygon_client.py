@@ -327,6 +327,8 @@ def _chain_row(row: _Row, late: bool) -> ChainRow:
     ticker, day_text = details.ticker, details.expiration_date
     if strike is None or ticker[-15:] != f"{day_text[2:4]}{day_text[5:7]}{day_text[8:]}{right[0].upper()}{strike:08}":
         raise ValueError("the ticker says otherwise")
+    if details.shares_per_contract % 1:
+        raise ValueError("no whole number of shares")
     delta = None if row.greeks is None else row.greeks.delta
     return ChainRow(
         contract=ticker,

@@ -148,6 +148,7 @@ class ChainPoller(Edge):
         self.session_at = session_at
         self.rest = Rest(config, clock)
         self.junk_at = 0.0
+        self.listed: set[tuple[Right, str]] = set()
 
     def run(self) -> None:
         next_at: dict[Right, float] = {"call": 0.0, "put": 0.0}
@@ -188,6 +189,11 @@ class ChainPoller(Edge):
         except Refused as fault:
             self.emit(ChainFailed(at=self.clock.now(), right=right, reason=fault.reason, refused=True))
             return PUTS_POLL_S
+        if not rows and (right, expiration) in self.listed:
+            self.emit(ChainFailed(at=self.clock.now(), right=right, reason="the answer has no rows, and had some before"))
+            return 0.0
+        if rows:
+            self.listed.add((right, expiration))
         self.emit(ChainArrived(at=self.clock.now(), asked_at=asked_at, right=right, expiration=expiration, rows=tuple(rows)))
         return 0.0
 

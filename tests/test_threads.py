@@ -167,6 +167,20 @@ def test_a_page_that_is_no_chain_is_a_failure_and_never_an_empty_chain(market: S
     assert not ears.of(ChainArrived)
 
 
+@pytest.mark.fault("R07")
+def test_a_day_without_rows_is_an_empty_chain_and_a_chain_that_loses_all_its_rows_is_a_failure(
+    market: Simulator, edges: list[Edge]
+) -> None:
+    market.rest.script(CHAIN, Answer(200, {"status": "OK", "results": []}), Answer(200, {"status": "OK", "results": []}))
+    ears = poller(market, edges)
+    ears.wait_for(ChainArrived, 2)
+    assert [event.rows for event in ears.of(ChainArrived)] == [(), ()]
+    market.set_clock(speed=60.0)
+    ears.wait_for(ChainArrived, where=lambda event: event.right == "call" and len(event.rows) > 50)
+    market.rest.script(CHAIN, Answer(200, {"status": "OK", "results": []}))
+    assert "no rows" in ears.wait_for(ChainFailed).reason
+
+
 @pytest.mark.fault("R14")
 def test_malformed_rows_are_left_out_and_told_once_a_minute(market: Simulator, edges: list[Edge]) -> None:
     rows = market.market.rows(DAY, (0,))[:3]
