@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from datetime import date, time
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -28,8 +29,8 @@ import ledger_audit
 import ledger_book
 import ledger_schema
 import risk_manager
-import scribe
 from config import Config
+from data_folder import DiskTrouble
 from desk import Desk
 from desk_state import Halted, Holding, Seeking, Settling
 from events import (
@@ -49,8 +50,6 @@ from events import (
     CheckPhone,
     ClockChecked,
     Commit,
-    CommitFailed,
-    Committed,
     Deliver,
     Exit,
     Explain,
@@ -82,6 +81,7 @@ from events import (
     WatchContract,
     WorkerStarted,
 )
+from scribe import Scribe
 from utils import Session, SessionCalendar, clock_text
 
 KEYS = {"POLYGON_API_KEY": "k" * 20, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_KEY": "u" * 30}
@@ -99,6 +99,13 @@ calendars = {day: SessionCalendar(day) for day in (FULL, HALF)}
 
 class Broken(AssertionError):
     """An invariant does not hold; the message says which, when, and how to see it again."""
+
+
+class NoClock:
+    """For the scribe, whose events are given their time when they are taken in."""
+
+    def now(self) -> float:
+        return 0.0
 
 
 class Day:
@@ -129,7 +136,7 @@ class Day:
         self.world_faults()
         self.bars = self._all_bars()
         self.watched: str | None = None
-        self.unwritten: list[Commit] = []
+        self.box: list[Commit] = []
         self.exit_code: int | None = None
         # what the phone and the tests remember
         self.bodies: dict[str, str] = {}
@@ -174,7 +181,7 @@ class Day:
         self.lost_bar, self.late_bar, self.twice, self.corrected = rate(0.2), rate(0.1), rate(0.1), rate(0.1)
         self.feed_drop, self.silence, self.refusal = rate(0.004), rate(0.006), rate(0.001)
         self.bad_quote, self.no_quote, self.quote_gap, self.stale_chain = rate(0.3), rate(0.3), rate(0.1), rate(0.3)
-        self.slow_disk, self.full_disk = rate(0.2), rate(0.2)
+        self.slow_disk, self.full_disk = rate(0.5), rate(0.4)
         self.phone_failed, self.phone_unknown, self.phone_refused, self.no_answer = (
             rate(0.9),
             rate(0.6),
@@ -286,10 +293,14 @@ class Day:
     def begin(self) -> None:
         self.life += 1
         self.tell(f"life {self.life} begins")
-        self.owed: list[AnyWrite] = []
         remembered = ledger_book.load(self.books, self.now)
         self.desk = Desk(self.config, self.calendar, remembered)
-        self.watched, self.unwritten, self.proven = None, [], {}
+        self.watched, self.box, self.proven = None, [], {}
+        self.scribe, self.disk_busy, self.disk_full = (
+            Scribe(lambda event: self.later(0.0, event), Path(), NoClock()),
+            False,
+            False,
+        )
         self.fell_silent_at = self.quoted_at = self.now
         self.end = max(self.end, self.now + 240)
         self.decide([WorkerStarted(at=self.now, version="1", mode="simulated")])
@@ -306,12 +317,14 @@ class Day:
 
     def die(self) -> None:
         """SIGKILL: of the commits on their way, the first few may have become durable."""
-        for commit in self.unwritten[: self.random.randint(0, len(self.unwritten))]:
-            self.write(commit)
+        done = self.box[: self.random.randint(0, len(self.box))]
+        self.disk_full = False
+        if done:
+            self.scribe._write(self, done)
         self.tell("killed")
         assert self.desk is not None
         state = self.desk.state
-        if isinstance(state.phase, Holding) and not state.pending and not self.owed:
+        if isinstance(state.phase, Holding) and not state.pending and not self.scribe._owed:
             self.lost = replace(state.phase.position, last_quote_at=None)
         self.desk = None
         self.life += 1
@@ -393,17 +406,6 @@ class Day:
         skew = None if self.random.random() < self.bad_clock else 4.0 if self.random.random() < self.bad_clock / 2 else 0.1
         self.later(0.1, ClockChecked(at=self.now, skew_s=skew, source="the market's time", by_itself=skew is None))
 
-    def write(self, commit: Commit) -> None:
-        """The real books, in memory, what was refused before ahead: what contradicts them is Refused, and a fault of the desk."""
-        writes, self.owed = [*self.owed, *commit.writes], []
-        ledger_book.write(self.books, writes)
-        for item in writes:
-            match item:
-                case PositionClosed(trade):
-                    self.trades[trade.id] = trade.pnl
-                case PositionVoided(position):
-                    self.voided.add(position.id)
-
     def do(self, action: AnyAction) -> None:
         random = self.random
         match action:
@@ -448,9 +450,8 @@ class Day:
                 self.tell(f"{level}: {text} {fields}")
             case Exit(code):
                 self.exit_code = code
-                for commit in self.unwritten:
-                    self.write(commit)
-                self.unwritten = []
+                self.disk_full = False
+                self.scribe._write(self, self.box)
 
     def fetch(self, symbol: str, start: int, end: int) -> None:
         if self.random.random() < self.bad_history:
@@ -469,22 +470,34 @@ class Day:
                     self.on_opened(position.id, position.opened_at)
                 case PositionClosed(trade):
                     self.exits.append(trade.closed_at)
-        self.unwritten.append(commit)
-        random = self.random
-        wait = random.choice((1.5, 4.0)) if random.random() < self.slow_disk else 0.003
-        earlier = getattr(self, "disk_free_at", 0.0)
-        self.disk_free_at = max(earlier, self.now) + wait
-        refused = random.random() < self.full_disk
-        self.later(self.disk_free_at - self.now, lambda: self.settle_commit(commit, refused=refused))
+        self.box.append(commit)
+        if not self.disk_busy:
+            self.disk_begins()
 
-    def settle_commit(self, commit: Commit, *, refused: bool) -> None:
-        self.unwritten.remove(commit)
-        if refused:
-            self.owed = scribe.latest([*self.owed, *commit.writes])
-            self.later(0.0, CommitFailed(at=0, commit=commit.commit, reason="the disk is full"))
-            return
-        self.write(commit)
-        self.later(0.0, Committed(at=0, commit=commit.commit))
+    def disk_begins(self) -> None:
+        self.disk_busy = True
+        slow = self.random.random() < self.slow_disk
+        self.later(self.random.choice((0.2, 1.5, 4.0)) if slow else 0.003, self.disk_ends)
+
+    def disk_ends(self) -> None:
+        """What waits together is one transaction, by the real scribe's rule; the disk takes all of it or nothing."""
+        self.disk_busy, self.disk_full = False, self.random.random() < self.full_disk
+        commits, self.box = self.box, []
+        self.scribe._write(self, commits)
+        if self.box:
+            self.disk_begins()
+
+    def commit(self, writes: list[AnyWrite]) -> None:
+        """The real books, in memory: what contradicts them is Refused, and that is a fault of the desk."""
+        if self.disk_full:
+            raise DiskTrouble("The ledger cannot be written: the disk is full")
+        ledger_book.write(self.books, writes)
+        for item in writes:
+            match item:
+                case PositionClosed(trade):
+                    self.trades[trade.id] = trade.pnl
+                case PositionVoided(position):
+                    self.voided.add(position.id)
 
     # --- the phone -----------------------------------------------------------------------------------------------------
 
