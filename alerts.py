@@ -413,6 +413,12 @@ def feed_refused(config: Config, what: str, reason: str, *, at: float, busy: boo
     return _ops(name, f"⛔ {config.symbol} {what} refused", reason, cure, "No BUY until it works.", at=at, priority=1)
 
 
+def bad_input(config: Config, source: str, count: int, worst: str, *, at: float) -> Alert:
+    """`worst`: the most frequent fault. What is malformed is never used; that there is so much of it should be looked at."""
+    told = f"{count:,} malformed pieces in a minute, most of them {worst}. They are left out."
+    return _ops("JUNK", f"🗑 {config.symbol} bad input from {source}", told, at=at)
+
+
 def clock_off(config: Config, skew_s: float, source: str, *, at: float) -> Alert:
     side = "ahead of" if skew_s > 0 else "behind"
     told = f"The host's clock is {abs(skew_s):.1f} s {side} {source or 'the other source'}. No BUY until it is right."

@@ -326,6 +326,8 @@ class Desk:
         turn.tally(chain_misses=1)
         age = None if turn.state.chain is None else round(turn.at - turn.state.chain.received_at)
         turn.log_change("chain", f"chain of {event.right}s could not be had: {event.reason}", "warning", last_good_age_s=age)
+        if event.refused and event.right == "call":
+            turn.set(chain=None)  # who is not let in could not price what is bought: the last good chain serves no more
         if event.refused and turn.every("chain refused", 3600.0):
             delivery.say(turn, alerts.feed_refused(turn.config, "option chain", event.reason, at=turn.at))
 

@@ -17,6 +17,7 @@ HISTORY_PATIENCE_S = 60.0
 HISTORY_RETRY_S = 15.0
 SILENT_S = 5.0
 REFUSED_AGAIN_S = 3600.0
+JUNK_MANY, JUNK_AGAIN_S = 100, 3600.0
 
 
 # --- history -----------------------------------------------------------------------------------------------------------
@@ -94,8 +95,12 @@ def say_refused(turn: Turn, event: FeedRefused) -> None:
 
 
 def junk_dropped(turn: Turn, event: JunkDropped) -> None:
-    turn.tally(junk=sum(event.counts.values()))
+    count = sum(event.counts.values())
+    turn.tally(junk=count)
     turn.log("warning", f"malformed input dropped from {event.feed}", **dict(event.counts))
+    if count >= JUNK_MANY and turn.every(f"junk from {event.feed}", JUNK_AGAIN_S):
+        worst = max(event.counts, key=lambda reason: event.counts[reason])
+        delivery.say(turn, alerts.bad_input(turn.config, event.feed, count, worst, at=turn.at))
 
 
 # --- silence and delay -------------------------------------------------------------------------------------------------
