@@ -315,12 +315,9 @@ class SilenceMachine(RuleBasedStateMachine):
             assert quiet < PING_AFTER_S + 0.5 or self.silence.pinged is not None or self.silence.frame_at > self.data_at
 
 
-def machine(kind: type[RuleBasedStateMachine], *ids: str):
-    test = kind.TestCase
-    test.settings = RUNS
-    return pytest.mark.fault(*ids)(test) if ids else test
+for kind in (PositionMachine, OutboxMachine, SilenceMachine):
+    kind.TestCase.settings = RUNS
 
-
-TestPosition = machine(PositionMachine, "A33", "A36", "A37")
-TestOutbox = machine(OutboxMachine, "P03", "P05", "A42", "A43")
-TestSilence = machine(SilenceMachine, "W06", "W07")
+TestPosition = pytest.mark.fault("A33", "A36", "A37")(PositionMachine.TestCase)
+TestOutbox = pytest.mark.fault("P03", "P05", "A42", "A43")(OutboxMachine.TestCase)
+TestSilence = pytest.mark.fault("W06", "W07")(SilenceMachine.TestCase)
