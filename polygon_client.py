@@ -498,6 +498,10 @@ class Rest:
         bars = self._bars(symbol, "second", start * 1000, end * 1000 - 1)
         return self._sound([bar for bar in bars if start <= bar.start < end])
 
+    def minutes_of(self, symbol: str, start: int, end: int) -> list[Bar]:
+        """Minute bars that start in [start, end), in order of time, malformed ones left out."""
+        return self._sound(self._bars(symbol, "minute", start * 1000, end * 1000 - 1))
+
     def minute_bars(self, symbol: str, first: date, last: date) -> dict[date, list[tuple[int, float]]]:
         """(start, volume) of every minute bar of the days from `first` to `last`, by New York date."""
         found: dict[date, list[tuple[int, float]]] = {}

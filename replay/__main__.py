@@ -6,6 +6,10 @@
     near-misses DATE|FILE       the seconds with one gate missing, and which contract filter emptied the list
     verify DATE                 a recorded day decided again, byte for byte
     inspect DATE                what is on the tape of a day
+    fetch SYMBOL FROM TO        history by REST into the local store
+    backtest FROM TO            many sessions: win rate with its interval, and what it hangs on
+    sweep --grid FILE FROM TO   many settings over many sessions, on all cores or a cluster
+    report DATE|FROM TO         one HTML page, with its figures
     bench --days N              the speed of the two paths, and whether they decide the same
 
 FILE holds second bars (timestamp_ns_utc, open, high, low, close, volume, vwap; CSV, gzip or Parquet).
@@ -20,10 +24,14 @@ import os
 import sys
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
 from replay.show import CANNOT, ReplayError, as_json, errors
+
+if TYPE_CHECKING:
+    from replay.store import Source
 
 
 def data_dir() -> Path:
@@ -60,6 +68,20 @@ def parser() -> argparse.ArgumentParser:
     inspect = command("inspect", "what is on the tape of a day")
     inspect.add_argument("date", type=date.fromisoformat, metavar="DATE")
     inspect.add_argument("--events", metavar="NAMES", help="show the events of these kinds, such as ChainFailed,FeedDropped")
+    fetch = command("fetch", "history by REST into the local store, resumable")
+    fetch.add_argument("symbol", metavar="SYMBOL", type=str.upper)
+    between(fetch)
+    backtest = command("backtest", "many sessions under one set of rules")
+    of_sessions(backtest)
+    backtest.add_argument("--desk", action="store_true", help="decide by the desk itself, event by event (slower, the same)")
+    sweep = command("sweep", "many settings over many sessions")
+    of_sessions(sweep)
+    sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help='JSON: {"STOP_LOSS_PERCENT": [10, 15], ...}')
+    sweep.add_argument("--top", type=whole, default=15, help="how many of the best are shown (15)")
+    report = command("report", "one self-contained HTML page and its figures as PNG, of a day or of a backtest")
+    of_sessions(report)
+    report.set_defaults(desk=False)
+    report.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="the page (report.html)")
     bench = command("bench", "how fast the two paths are on seeded sessions, and whether they decide the same")
     bench.add_argument("--days", type=whole, default=5, help="sessions of 23,400 bars (5)")
     bench.add_argument("--seed", type=int, default=1)
@@ -82,6 +104,43 @@ def of_files(command: argparse.ArgumentParser, words: str, *, quotes: bool = Tru
             "--delay", type=seconds, default=0.0, metavar="S", help="seconds from a bar's end to its arrival (0)"
         )
         command.add_argument("--seed", type=int, default=1, help="of the modelled quotes (1)")
+
+
+def between(command: argparse.ArgumentParser) -> None:
+    command.add_argument("first", type=date.fromisoformat, metavar="FROM")
+    command.add_argument("last", type=date.fromisoformat, metavar="TO")
+
+
+def of_sessions(command: argparse.ArgumentParser) -> None:
+    """The options of a command that goes through many sessions."""
+    between(command)
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--bars", type=Path, nargs="+", metavar="FILE", help="files of second bars instead of the store")
+    where.add_argument("--made", type=int, metavar="SEED", help="sessions made up from a seed instead of the store")
+    command.add_argument("--spy", type=Path, metavar="FILE", help="with --bars: the leader's second bars")
+    command.add_argument(
+        "--profile", type=Path, metavar="FILE", help="390 average minute volumes instead of the store's minutes"
+    )
+    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
+    command.add_argument(
+        "--delay", type=seconds, default=2.0, metavar="S", help="seconds from a bar's end to its arrival (2)"
+    )
+    command.add_argument("--cluster", metavar="ADDRESS", help="dask://host:port or ray://host:port instead of this machine")
+    command.add_argument("--seed", type=int, default=1, help="of the modelled quotes (1)")
+    command.set_defaults(source=source_of)
+
+
+def source_of(chosen: argparse.Namespace) -> Source:
+    """Where the sessions come from, as the command line says."""
+    from config import Config
+    from replay import setting, store
+
+    if chosen.made is not None:
+        return store.MadeUp(chosen.made)
+    profile = setting.profile_of(chosen.profile) if chosen.profile else None
+    if chosen.bars:
+        return store.Filed(tuple(chosen.bars), chosen.spy, profile, chosen.seed)
+    return store.Stored(chosen.data_dir, Config.symbol, Config.leader, profile, chosen.seed)
 
 
 def seconds(text: str) -> float:
@@ -139,6 +198,22 @@ def act(chosen: argparse.Namespace) -> int:
             from replay import why
 
             return why.why(chosen) if chosen.command == "why" else why.near_misses(chosen)
+        case "fetch":
+            from replay.fetch import fetch
+
+            return fetch(chosen)
+        case "backtest":
+            from replay.backtest import backtest
+
+            return backtest(chosen)
+        case "sweep":
+            from replay.sweep import sweep
+
+            return sweep(chosen)
+        case "report":
+            from replay.report import report
+
+            return report(chosen)
         case "bench":
             from replay.bench import bench
 

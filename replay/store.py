@@ -1,0 +1,128 @@
+"""Where sessions come from: the local store that `fetch` fills, or sessions made up from a seed.
+
+The store is `DATA_DIR/history/SYMBOL/second/YYYY-MM-DD.parquet` and `.../minute/YYYY-MM-DD.parquet`, a file a session. A source is
+small and can be sent to another process or machine; it loads a session where it is asked for.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from replay import made, paths
+from replay.bars import Seconds, read, sessions_of, write
+from replay.show import ReplayError
+from signals import PROFILE_SESSIONS, ProfileError, profile_of
+from utils import Session, SessionCalendar
+
+
+class Stored(NamedTuple):
+    """The sessions of the store. `profile` None: from the minutes of the ten full sessions before each."""
+
+    folder: Path
+    symbol: str
+    leader: str
+    profile: tuple[float, ...] | None = None
+    seed: int = 1
+
+    @property
+    def words(self) -> list[str]:
+        return []
+
+    def session_dates(self, first: date, last: date) -> list[date]:
+        found = (Path(file).stem for file in place(self.folder, self.symbol, "second").glob("*.parquet"))
+        return sorted(day for name in found if first <= (day := date.fromisoformat(name)) <= last)
+
+    def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
+        own = read(file_of(self.folder, self.symbol, "second", session.date))
+        other = file_of(self.folder, self.leader, "second", session.date)
+        profile = self.profile or self._profile(session, calendar)
+        return paths.day_of(own, read(other) if other.exists() else None, session, profile, self.seed)
+
+    def _profile(self, session: Session, calendar: SessionCalendar) -> tuple[float, ...] | None:
+        before = calendar.full_before(session.date, PROFILE_SESSIONS)
+        rows: dict[date, list[tuple[int, float]]] = {}
+        for one in before:
+            file = file_of(self.folder, self.symbol, "minute", one.date)
+            if file.exists():
+                bars = read(file)
+                rows[one.date] = list(zip(bars.start.tolist(), bars.volume.tolist(), strict=True))
+        try:
+            return profile_of(rows, before).minutes
+        except ProfileError:
+            return None
+
+
+class MadeUp(NamedTuple):
+    """Sessions made up from a seed."""
+
+    seed: int
+
+    @property
+    def words(self) -> list[str]:
+        return [made.MADE]
+
+    def session_dates(self, first: date, last: date) -> list[date]:
+        calendar = SessionCalendar(first, last)
+        days = (date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1))
+        return [day for day in days if (session := calendar.on(day)) is not None and session.is_full]
+
+    def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
+        one = made.session_of(self.seed, session)
+        return paths.Day(session, one.own, one.leader, one.profile, seed=self.seed)
+
+
+class Filed(NamedTuple):
+    """The sessions of files of second bars."""
+
+    files: tuple[Path, ...]
+    leader: Path | None
+    profile: tuple[float, ...] | None
+    seed: int = 1
+
+    @property
+    def words(self) -> list[str]:
+        told = [] if self.leader else ["no SPY given: condition 7 cannot hold"]
+        return told if self.profile else [*told, "no profile given: condition 6 cannot hold"]
+
+    def session_dates(self, first: date, last: date) -> list[date]:
+        calendar = SessionCalendar(first, last)
+        found = {session.date for file in self.files for session in sessions_of(read(file), calendar)}
+        return sorted(day for day in found if first <= day <= last)
+
+    def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
+        for file in self.files:
+            bars = read(file)
+            if len(bars.between(session.open_at, session.close_at)):
+                leader = read(self.leader) if self.leader else None
+                return paths.day_of(bars, leader, session, self.profile, self.seed)
+        raise ReplayError(f"no bar of {session.date} in the files")
+
+
+Source = Stored | MadeUp | Filed
+
+
+def place(folder: Path, symbol: str, span: str) -> Path:
+    return folder / "history" / symbol / span
+
+
+def file_of(folder: Path, symbol: str, span: str, day: date) -> Path:
+    return place(folder, symbol, span) / f"{day}.parquet"
+
+
+def keep(folder: Path, symbol: str, span: str, day: date, bars: Seconds) -> None:
+    write(file_of(folder, symbol, span, day), bars)
+
+
+def sessions(source: Source, first: date, last: date) -> tuple[SessionCalendar, list[Session]]:
+    """The sessions of a source between two days; ReplayError where there is none."""
+    if last < first:
+        raise ReplayError(f"{last} is before {first}")
+    calendar = SessionCalendar(first, last)
+    found = [session for day in source.session_dates(first, last) if (session := calendar.on(day)) is not None]
+    if not found:
+        raise ReplayError(
+            f"no session between {first} and {last} is there: `python -m replay fetch IWM {first} {last}` brings them"
+        )
+    return calendar, found

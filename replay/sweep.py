@@ -1,0 +1,244 @@
+"""Many settings over many sessions, on all cores or on a cluster; and what the best in sample is worth out of sample.
+
+A task is one session under every setting: it loads its session where it runs, so that no bar travels and memory stays small. The
+compiled path lets go of the interpreter's lock, so threads are enough on one machine. On a cluster the workers need this project
+and, for a store, the same folder.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import date
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from joblib import Parallel, delayed, parallel_config
+from rich.table import Table
+from rich.text import Text
+
+from config import Config
+from replay import kernel, paths, setting, store
+from replay.options import MODELLED
+from replay.show import OK, ReplayError, as_json, console, progress
+from replay.worth import Worth, money, worth
+from utils import Session, SessionCalendar
+
+GRID_MAX = 20_000
+FOLDS = 4
+
+
+class Try(NamedTuple):
+    """One thing to try: settings, how fills are assumed, and how late bars come."""
+
+    settings: dict[str, str]
+    fill: str = "as ruled"
+    delay_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        parts = [f"{name}={value}" for name, value in self.settings.items()]
+        if self.fill != "as ruled":
+            parts.append(f"fill {self.fill}")
+        if self.delay_s:
+            parts.append(f"bars {self.delay_s:g} s late")
+        return " ".join(parts) or "defaults"
+
+
+class Prepared(NamedTuple):
+    config: Config
+    rules: kernel.Rules
+    delay_s: float
+
+
+def prepared(tries: Sequence[Try]) -> list[Prepared]:
+    """Every try's settings, checked before anything runs."""
+    found = []
+    for one in tries:
+        config = setting.config_of(one.settings)
+        found.append(Prepared(config, setting.rules_of(config, one.fill), one.delay_s))
+    return found
+
+
+def of_session(source: store.Source, session: Session, tries: Sequence[Try]) -> list[paths.Result]:
+    """One session under every try."""
+    calendar = SessionCalendar(session.date)
+    day = source.day(session, calendar)
+    by_delay = {delay_s: paths.ready(day, delay_s) for delay_s in {one.delay_s for one in tries}}
+    return [paths.fast(one.config, by_delay[one.delay_s], one.rules) for one in prepared(tries)]
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[AbstractContextManager[object]]:
+    """Where the tasks run: this machine's threads, or a Dask or Ray cluster by its address."""
+    if address is None:
+        yield parallel_config(backend="threading", n_jobs=-1)
+        return
+    kind, _, where = address.partition("://")
+    if kind == "dask":
+        try:
+            from distributed import Client
+
+            client: Any = Client(f"tcp://{where}", timeout=10)  # type: ignore[no-untyped-call]
+        except (ImportError, OSError, TimeoutError, ValueError) as fault:
+            raise ReplayError(f"the cluster {address} cannot be reached: {fault}") from None
+        with client:
+            yield parallel_config(backend="dask", wait_for_workers_timeout=10)
+    elif kind == "ray":
+        try:
+            import ray  # type: ignore[import-not-found, unused-ignore]
+            from ray.util.joblib import register_ray  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            raise ReplayError("a Ray cluster needs ray: pip install ray") from None
+        ray.init(address=address)
+        register_ray()
+        yield parallel_config(backend="ray", n_jobs=-1)
+    else:
+        raise ReplayError(f"{address} is no cluster: dask://host:port or ray://host:port")
+
+
+def results(
+    source: store.Source, sessions: Sequence[Session], tries: Sequence[Try], address: str | None = None
+) -> list[list[paths.Result]]:
+    """The result of each session (outer) under each try (inner)."""
+    prepared(tries)
+    with cluster(address) as where, where:
+        tasks = (delayed(of_session)(source, session, tries) for session in sessions)
+        done = Parallel(return_as="generator")(tasks)
+        return list(progress(done, f"{len(tries)} settings", len(sessions)))
+
+
+# --- the grid ----------------------------------------------------------------------------------------------------------
+
+
+def grid_of(path: Path) -> list[Try]:
+    """Every combination of a JSON object of lists: `{"STOP_LOSS_PERCENT": [10, 15], "FILL": ["mid"], "DELAY": [0, 2]}`."""
+    try:
+        given = msgspec.json.decode(path.read_bytes(), type=dict[str, list[str | int | float | bool]])
+    except OSError as fault:
+        raise ReplayError(f"{path} cannot be read: {fault.strerror}") from None
+    except msgspec.MsgspecError as fault:
+        raise ReplayError(f"{path} is no grid (a JSON object of lists): {fault}") from None
+    found = []
+    for values in product(*given.values()):
+        chosen = dict(zip(given, map(text_of, values), strict=True))
+        fill, delay = chosen.pop("FILL", "as ruled"), float(chosen.pop("DELAY", "0"))
+        if fill not in setting.FILLS:
+            raise ReplayError(f"FILL {fill} is none of {', '.join(setting.FILLS)}")
+        found.append(Try(chosen, fill, delay))
+        if len(found) > GRID_MAX:
+            raise ReplayError(f"the grid has more than {GRID_MAX:,} settings")
+    return found
+
+
+def text_of(value: str | int | float | bool) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+# --- in sample, out of sample ------------------------------------------------------------------------------------------
+
+
+class Fold(msgspec.Struct, frozen=True):
+    """Sessions to choose by, and the later ones that the choice had not seen."""
+
+    chosen_on: tuple[date, date]
+    judged_on: tuple[date, date]
+    setting: str
+    in_sample: Worth
+    out_of_sample: Worth
+
+
+def worth_of(rows: Sequence[Sequence[paths.Result]], which: int) -> Worth:
+    trades = [trade for row in rows for trade in row[which].trades]
+    return worth(trades, len(rows), sum(len(row[which].signals) for row in rows))
+
+
+def best_of(rows: Sequence[Sequence[paths.Result]], count: int) -> int:
+    """The try with the most P&L; of equals, the first."""
+    totals = [sum(trade.pnl for row in rows for trade in row[which].trades) for which in range(count)]
+    return totals.index(max(totals))
+
+
+def walk_forward(sessions: Sequence[Session], rows: Sequence[Sequence[paths.Result]], tries: Sequence[Try]) -> list[Fold]:
+    """Choose on all sessions before a cut, judge on those up to the next: never on what the choice has seen."""
+    count = min(FOLDS, len(sessions) - 1)
+    cuts = [round(len(sessions) * (k + 1) / (count + 1)) for k in range(count + 1)] if count > 0 else []
+    folds = []
+    for cut, end in pairwise(cuts):
+        best = best_of(rows[:cut], len(tries))
+        folds.append(
+            Fold(
+                (sessions[0].date, sessions[cut - 1].date),
+                (sessions[cut].date, sessions[end - 1].date),
+                tries[best].name,
+                worth_of(rows[:cut], best),
+                worth_of(rows[cut:end], best),
+            )
+        )
+    return folds
+
+
+def warning(tries: int, trades: int) -> str:
+    return (
+        f"{tries} settings were tried on {trades} trades of the best: the best of many looks good by luck alone;"
+        " only its result out of sample is a measurement"
+    )
+
+
+def sweep(chosen: Namespace) -> int:
+    """Every setting of the grid, the best ones first, and walk-forward."""
+    source = chosen.source(chosen)
+    tries = grid_of(chosen.grid)
+    _, sessions = store.sessions(source, chosen.first, chosen.last)
+    rows = results(source, sessions, tries, chosen.cluster)
+    every = sorted(
+        ((one, worth_of(rows, which)) for which, one in enumerate(tries)), key=lambda item: item[1].pnl, reverse=True
+    )
+    folds = walk_forward(sessions, rows, tries)
+    told = warning(len(tries), every[0][1].trades)
+    if chosen.json:
+        document: dict[str, Any] = {
+            "ok": True,
+            "modelled": [*source.words, MODELLED],
+            "warning": told,
+            "sessions": len(sessions),
+            "settings": [{"setting": one._asdict(), "worth": value} for one, value in every],
+            "walk_forward": folds,
+        }
+        as_json(document)
+        return OK
+    for words in (*source.words, MODELLED):
+        console.print(Text(f"MODELLED  {words}", style="yellow"))
+    table = Table(
+        title=f"{len(tries)} settings, {len(sessions)} sessions", title_justify="left", box=None, header_style="dim"
+    )
+    for name in ("P&L", "trades", "win rate", "95 %", "expectancy", "drawdown", "setting"):
+        table.add_column(name, justify="left" if name == "setting" else "right", no_wrap=name != "setting")
+    for one, value in every[: chosen.top]:
+        table.add_row(*figures(value), one.name)
+    console.print(table)
+    for fold in folds:
+        console.print(
+            f"chosen on {fold.chosen_on[0]}…{fold.chosen_on[1]} ({money(fold.in_sample.pnl)}), judged on"
+            f" {fold.judged_on[0]}…{fold.judged_on[1]}: {money(fold.out_of_sample.pnl)} of {fold.out_of_sample.trades} trades"
+            f"  {fold.setting}"
+        )
+    console.print(Text(told, style="bold yellow"))
+    return OK
+
+
+def figures(value: Worth) -> tuple[str, ...]:
+    """P&L, trades, win rate, its interval, expectancy, drawdown as texts."""
+    if value.win_rate is None or value.win_rate_low is None or value.win_rate_high is None:
+        return (f"{money(value.pnl)}", "0", "", "", "", "")
+    return (
+        f"{money(value.pnl)}",
+        str(value.trades),
+        f"{value.win_rate:.0%}",
+        f"{value.win_rate_low:.0%}-{value.win_rate_high:.0%}",
+        f"{money(value.expectancy or 0)}",
+        f"${value.drawdown:,.2f}",
+    )
