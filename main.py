@@ -281,11 +281,13 @@ class Worker:
         self.inbox.put(ThreadFailed(at=self.clock.now(), thread=name, reason=reason))
 
     def _give_up(self, reason: str) -> None:
-        """The end of the process, told if it can be: a restart is the better worker."""
+        """The end of the process, told if it can be: a restart is the better worker. Of a row of crashes only the first are told."""
         if self.exit_code is None:
             self.log.error(f"the worker ends: {reason}")
             self.exit_code = BROKEN
-            say_at_once(self.config, self.clock, alerts.gave_up(self.config, reason, at=self.clock.now()))
+            held = isinstance(self.desk.state.phase, Holding)
+            if held or crashes_of(self.desk.remembered.facts) < CRASHES_MAX:
+                say_at_once(self.config, self.clock, alerts.gave_up(self.config, reason, at=self.clock.now()))
 
     def _stop_edges(self) -> None:
         hit("main.stopping")

@@ -5,7 +5,6 @@ Thresholds are inclusive and compared in whole numbers: the percent settings are
 
 from __future__ import annotations
 
-from datetime import time as wall_time
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from events import ExitReason, Mills, Position, Quote
-from utils import CENT, Session, clock_text, dollars, down_to_cent, to_mills, up_to_cent
+from utils import CENT, Session, clock_text, dollars, to_mills, up_to_cent
 
 if TYPE_CHECKING:
     from config import Config
@@ -39,8 +38,8 @@ def time_stop(config: Config, session: Session) -> float:
     return min(session.at(config.hard_time_stop), session.close_at - 300.0)
 
 
-def hhmm(moment: float | wall_time) -> str:
-    return clock_text(moment)[:5] if isinstance(moment, float) else moment.strftime("%H:%M")
+def hhmm(moment: float) -> str:
+    return clock_text(moment)[:5]
 
 
 # --- prices ------------------------------------------------------------------------------------------------------------
@@ -74,11 +73,6 @@ def assumed_entry(config: Config, quote: Quote) -> Mills:
     assert quote.ask is not None
     capped = Fraction(quote.bid + quote.ask, 2) + to_mills(config.entry_slippage)
     return up_to_cent(max(quote.ask, -(-min(Fraction(quote.ask + CENT), capped) // 1)))
-
-
-def highest_price_to_pay(config: Config, entry: Mills) -> Mills:
-    """What the alert calls "pay at most": entry plus BUY_MAX_CHASE_PERCENT, rounded down to a cent."""
-    return down_to_cent(int(entry * (1 + percent(config.buy_max_chase_percent)) // 1))
 
 
 def percent(setting: Decimal) -> Fraction:

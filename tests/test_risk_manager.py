@@ -89,11 +89,6 @@ def test_the_assumed_fill_is_one_tick_over_the_ask_capped_at_mid_plus_slippage(b
     assert risk_manager.assumed_entry(CONFIG, quote(bid, ask)) == entry
 
 
-def test_pay_at_most_is_five_percent_above_the_entry_rounded_down_to_a_cent() -> None:
-    assert risk_manager.highest_price_to_pay(CONFIG, 1430) == 1500
-    assert risk_manager.highest_price_to_pay(CONFIG, 510) == 530
-
-
 @pytest.mark.fault("A25", "R09")
 @pytest.mark.parametrize(
     ("bid", "ask", "mark"),

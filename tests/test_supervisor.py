@@ -147,3 +147,15 @@ def test_an_edge_without_a_sign_of_life_is_replaced(
     blocked.set()
     assert len(lives) == 2
     assert worker.exit_code is None
+
+
+@pytest.mark.fault("X19")
+@pytest.mark.parametrize(("crashes", "told"), [(0.0, 1), (2.0, 0)])
+def test_of_a_row_of_crashes_only_the_first_are_told_as_such(
+    market: Simulator, supervise: Callable[..., Worker], crashes: float, told: int
+) -> None:
+    worker = supervise({})
+    worker.desk.remembered = Remembered(facts={"running_since": 0.0, "alive_at": 1.0, "crashes": crashes})
+    worker._give_up("the disk failed")
+    assert len(market.push.messages) == told
+    assert worker.exit_code == 70
