@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from datetime import date
+from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,29 @@ def test_a_price_comes_before_a_decision_when_a_position_is_taken_up(stage):
     assert "stale" not in sell.text
 
 
+@pytest.mark.fault("X03")
+def test_without_another_byte_of_memory_a_sell_is_said_by_this_life_or_the_next(stage):
+    stage.bought()
+    pid = stage.worker.process.pid
+    resident_kb = int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1])
+    assert resident_kb < 250_000
+    resource.prlimit(pid, resource.RLIMIT_AS, (1, 1))
+    stage.market.stocks.send("[" + "x" * 900_000)
+    stage.quote(0.80, 0.82)
+    until(lambda: stage.messages("— SELL") or not stage.worker.is_alive, 20.0, "a SELL, or the worker's end")
+    if not stage.worker.is_alive:
+        stage.start(ready=("position resumed",))
+    assert "P&L: -21.6%" in stage.wait_for("— SELL").text
+    assert len([message for message in stage.messages("— BUY") if not is_repeat(message)]) == 1
+
+
+@pytest.mark.fault("X12", "A40")
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC", "Europe/London", "Nowhere/Land", ""])
+def test_the_hosts_time_zone_and_time_zone_files_do_not_matter(stage, zone):
+    buy = stage.bought(TZ=zone, PYTHONTZPATH="")
+    assert BUY.fullmatch(buy.text)
+
+
 # --- told to end -------------------------------------------------------------------------------------------------------
 
 
@@ -347,7 +372,7 @@ def test_an_answer_that_never_came_makes_the_next_try_a_repeat_with_the_same_id(
 
 @pytest.mark.fault("P01", "A45")
 def test_a_buy_that_pushover_refuses_is_no_position_and_is_asked_once(stage):
-    stage.start()
+    stage.start(SIGNAL_COOLDOWN_SECONDS="5")
     stage.market.push.fail_next("400")
     stage.go()
     stage.worker.wait_for_line("position voided: ")
@@ -360,6 +385,10 @@ def test_a_buy_that_pushover_refuses_is_no_position_and_is_asked_once(stage):
     asked = [request for request in stage.market.push.requests if b"0DTE+CALL" in request.body]
     assert len(asked) == 1
     assert not stage.messages("— SELL")
+    stage.market.set_clock(at=time_of_day(10, 5, 45), speed=0.0)
+    stage.start(SIGNAL_COOLDOWN_SECONDS="5")
+    stage.go()
+    assert alert_id(stage.wait_for("— BUY")) == "20261120-2-BUY"  # a number is never used again
 
 
 @pytest.mark.fault("P01", "P07", "A47")
