@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from desk_state import Holding
 from events import (
+    AnyAction,
+    AnyEvent,
     Backfill,
     BackfillFailed,
     Bar,
     BarClosed,
     BarsFetched,
+    ChainArrived,
+    ChainRow,
     Commit,
     CommitFailed,
     Committed,
@@ -20,20 +26,24 @@ from events import (
     FactSet,
     FeedConnected,
     FeedRefused,
+    FetchProfile,
     HalfSecondPassed,
     Noted,
+    OperatorSpoke,
     PhoneChecked,
     Position,
     PositionClosed,
     PositionOpened,
     PositionVoided,
+    ProfileFailed,
     Quote,
     QuoteSeen,
     Remembered,
     SettlementArrived,
     StopRequested,
 )
-from tests.kit.deskbench import CONTRACT, Bench
+from tests.kit.deskbench import CONTRACT, Bench, row
+from utils import clock_text
 
 
 def writes(bench: Bench, kind: type) -> list:
@@ -355,3 +365,186 @@ def test_the_log_calls_a_feed_active_only_while_it_is() -> None:
     assert lines(bench, "📊")[-1].startswith("📊 Data feed active: IWM $220.00, VWAP $220.00, Vol ")
     bench.tick(61)
     assert lines(bench, "📊")[-1].startswith("📊 Data feed stalled for ")
+
+
+# --- §1: clock rules on short days -------------------------------------------------------------------------------------
+
+
+def short_day(day: date, at: str, **settings: str) -> Bench:
+    """A bench on another day, ready, with a chain that expires then."""
+    bench = Bench(day=day, at=at, **settings)
+    contract = f"O:IWM{day:%y%m%d}C00220000"
+
+    def chain(*rows: ChainRow) -> None:
+        young = Quote(490, 500, 35, 40, bench.now)
+        bench.rows = (row(contract, at=bench.now, expiration=day.isoformat(), quote=young),)
+        bench.put(ChainArrived(at=bench.now, asked_at=bench.now, right="call", expiration=day.isoformat(), rows=bench.rows))
+
+    bench.chain = chain  # type: ignore[method-assign]
+    return bench.ready()
+
+
+@pytest.mark.fault("A38", "A39", "X13")
+@pytest.mark.parametrize("day", [date(2026, 11, 27), date(2026, 12, 24)])
+def test_on_an_early_close_every_clock_rule_moves_with_the_close(day: date) -> None:
+    bench = short_day(day, "12:25:00")
+    bench.surge()
+    assert bench.phase == "Holding"
+    contract = held(bench).contract
+    assert "Time Stop 12:55 ET" in bench.said("BUY")[0].text
+    while bench.phase == "Holding" and bench.now < bench.session.close_at:  # type: ignore[union-attr]
+        bench.bar(bench.price)
+        bench.quote(500, 510, contract)
+    (closed,) = writes(bench, PositionClosed)
+    assert closed.trade.reason == "time stop"
+    assert closed.trade.detail == "Time stop 12:55 ET"
+    assert clock_text(closed.trade.closed_at) == "12:55:00"
+    reminders = lines(bench, "⏰")
+    assert set(reminders) == {"⏰ No entries allowed after 12:30 ET"}
+    assert len(reminders) == 6
+
+
+@pytest.mark.parametrize(("at", "phase"), [("15:29:22", "Holding"), ("15:29:24", "Flat")])
+def test_an_entry_needs_a_decision_before_the_cutoff(at: str, phase: str) -> None:
+    """The surge is decided on half a minute after it began: at 15:29:59 or at 15:30:01."""
+    bench = Bench(at=at).ready()
+    bench.surge()
+    assert bench.phase == phase
+    if phase == "Flat":
+        assert bench.why_not() == "no entry: no entries after 15:30 ET"
+
+
+@pytest.mark.fault("A40", "X12")
+@pytest.mark.parametrize("day", [date(2026, 3, 6), date(2026, 3, 9), date(2026, 10, 30), date(2026, 11, 2)])
+def test_the_session_is_half_past_nine_to_four_in_new_york_on_both_sides_of_daylight_saving(day: date) -> None:
+    bench = Bench(day=day, at="09:29:30").start()
+    bench.tick(29)
+    assert bench.desk.refusal(bench.now) == "session closed"
+    bench.tick(1.5)
+    assert bench.desk.refusal(bench.now) != "session closed"
+    session = bench.desk.state.session
+    assert session is not None
+    assert (clock_text(session.open_at), clock_text(session.close_at)) == ("09:30:00", "16:00:00")
+
+
+# --- §3: cooldowns and limits ------------------------------------------------------------------------------------------
+
+
+def signals(bench: Bench) -> list[float]:
+    return [note.at for note in writes(bench, Noted) if note.kind == "signal"]
+
+
+def test_a_signal_counts_though_a_position_is_held_and_the_next_one_needs_its_cooldown() -> None:
+    bench = Bench().bought()
+    first = signals(bench)
+    assert len(first) == 1
+    for step in range(200):
+        if step % 10 == 9:
+            bench.chain(*(replace(item, quote=bench.young(item.quote)) for item in bench.rows))
+        bench.bar(bench.price + 0.01, 4000 + 40 * step)
+        bench.quote(500, 510)
+    gaps = [later - earlier for earlier, later in pairwise(signals(bench))]
+    assert gaps
+    assert set(gaps) == {60.0}
+    assert bench.why_not() == "no entry: position open"
+
+
+@pytest.mark.parametrize(("away_s", "why"), [(299.0, "entry cooldown, 1s left"), (300.0, None)])
+def test_the_entry_cooldown_is_over_at_three_hundred_seconds_in_the_next_life_too(away_s: float, why: str | None) -> None:
+    now = Bench().now
+    bench = Bench(Remembered(facts={"last_exit_at": now - away_s + 0.5})).ready()
+    assert bench.desk.refusal(bench.now) == why
+
+
+@pytest.mark.parametrize(
+    ("settings", "exit_bid", "why"),
+    [
+        ({"MAX_TRADES_PER_DAY": "1"}, 500, "1 trades today, MAX_TRADES_PER_DAY reached"),
+        ({"MAX_TRADES_PER_DAY": "2"}, 500, None),
+        ({"DAILY_LOSS_HALT": "11"}, 400, "DAILY_LOSS_HALT reached"),
+        ({"DAILY_LOSS_HALT": "11.01"}, 400, None),
+    ],
+)
+def test_the_days_limits_are_inclusive(settings: dict[str, str], exit_bid: int, why: str | None) -> None:
+    bench = Bench(ENTRY_COOLDOWN_SECONDS="0", SIGNAL_COOLDOWN_SECONDS="0", **settings).bought()
+    bench.quote(exit_bid, exit_bid + 10)
+    bench.put(OperatorSpoke(at=bench.now, command="close_now", who="a test"))
+    assert bench.phase == "Flat"
+    assert bench.desk.refusal(bench.now) == why
+
+
+def test_the_chain_serves_sixty_seconds_and_no_longer() -> None:
+    bench = Bench().ready()
+    for _ in range(60):
+        bench.bar()
+    assert bench.desk.refusal(bench.now) is None
+    bench.bar()
+    assert bench.desk.refusal(bench.now) == "chain is 61s old"
+
+
+@pytest.mark.fault("A14", "A18")
+def test_without_a_profile_the_phone_is_told_once_and_it_is_tried_every_minute() -> None:
+    bench = Bench()
+    answer = bench._answer
+    asked = []
+
+    def no_profile(action: AnyAction) -> AnyEvent | None:
+        if isinstance(action, FetchProfile):
+            asked.append(bench.now)
+            return ProfileFailed(at=bench.now, date=action.date, reason="7 sessions found")
+        return answer(action)
+
+    bench._answer = no_profile  # type: ignore[method-assign]
+    bench.ready()
+    bench.surge()
+    bench.tick(600)
+    assert bench.phase == "Flat"
+    assert len([action for action in bench.said("OPS") if "no volume profile" in action.title]) == 1
+    assert {later - earlier for earlier, later in pairwise(asked)} == {60.0}
+    assert not signals(bench)
+
+
+# --- §5 to §8 ----------------------------------------------------------------------------------------------------------
+
+
+def test_blindness_is_told_ten_seconds_after_the_last_fresh_quote_and_not_before() -> None:
+    bench = Bench().bought()
+    bench.quote(500, 510)
+    seen_at = bench.now
+    while not bench.said("BLIND"):
+        bench.bar()
+    assert bench.now - seen_at == 10.0
+
+
+@pytest.mark.fault("A33")
+def test_one_wild_mid_makes_no_peak_and_two_in_a_row_make_the_lower() -> None:
+    bench = Bench().bought()
+    for bid, ask, peak in ((500, 510, 495), (900, 910, 505), (520, 530, 525), (700, 710, 525), (690, 700, 695)):
+        bench.quote(bid, ask)
+        assert held(bench).peak == peak
+
+
+def test_a_fresh_bid_of_nothing_is_a_price() -> None:
+    bench = Bench().bought()
+    bench.quote(0, 10)
+    (closed,) = writes(bench, PositionClosed)
+    assert (closed.trade.reason, closed.trade.exit, closed.trade.pnl) == ("stop loss", 0, -51_000)
+    assert "🔴 P&L: -100.0% (-$51.00)" in bench.said("SELL")[0].text
+
+
+def test_a_critical_loss_is_told_at_each_step_once() -> None:
+    bench = Bench(CRITICAL_LOSS="-10", ENTRY_COOLDOWN_SECONDS="0", SIGNAL_COOLDOWN_SECONDS="0").bought()
+    bench.quote(200, 210)
+    assert [action.text.splitlines()[0] for action in bench.said("CRITICAL")] == [
+        f"Lifetime balance -$31.00: it has fallen to -${step}0.00." for step in (1, 2, 3)
+    ]
+
+
+def test_the_end_is_told_and_in_order() -> None:
+    bench = Bench().bought()
+    bench.put(StopRequested(at=bench.now, reason="SIGTERM"))
+    bench.quote(480, 490)
+    bench.tick(3)
+    assert [action.kind for action in bench.delivered][-2:] in (["OPS", "SELL"], ["SELL", "OPS"])
+    assert bench.exit_code == 0
+    assert writes(bench, FactSet)[-1] == FactSet("crashes", 0.0)
