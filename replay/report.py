@@ -43,7 +43,7 @@ h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 .cards b{display:block;font-size:1.25rem;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
 th,td{padding:.25rem .75rem .25rem 0;text-align:right;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child,td.left,th.left{text-align:left}
+th:first-child,td:first-child,td.left{text-align:left}td.left{white-space:normal;min-width:14rem}
 img{width:100%;height:auto;display:block;background:#fff;border-radius:.5rem}
 @media(max-width:40rem){.wide{min-width:46rem}}
 """
@@ -68,10 +68,10 @@ def moments(times: Sequence[float]) -> list[datetime]:
     return [datetime.fromtimestamp(at, UTC).astimezone(NEW_YORK) for at in times]
 
 
-def clock_axis(panel: Any) -> None:
+def clock_axis(panel: Any, words: str = "%H:%M") -> None:
     from matplotlib.dates import DateFormatter
 
-    panel.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=NEW_YORK))  # type: ignore[no-untyped-call]
+    panel.xaxis.set_major_formatter(DateFormatter(words, tz=NEW_YORK))  # type: ignore[no-untyped-call]
 
 
 def session_figure(told: Sequence[Reading], trades: Sequence[Closed]) -> Figure:
@@ -94,7 +94,7 @@ def session_figure(told: Sequence[Reading], trades: Sequence[Closed]) -> Figure:
         price.plot(moments(times), heights, mark, color=colour, markersize=9, label=name)
     price.set_ylabel("dollars")
     price.legend(loc="best", fontsize=8, ncols=5)
-    volume.bar(at, column("volume"), width=1 / 86_400, color=GREY, alpha=0.7)
+    volume.vlines(at, 0, column("volume"), color=GREY, linewidth=0.5, alpha=0.7)
     volume.plot(at, column("volume_p95"), color=ORANGE, linewidth=1.0, label="95th percentile")
     p95 = [value for value in column("volume_p95") if value == value]
     volume.set_ylim(0, 3 * max(p95, default=1.0))
@@ -130,7 +130,7 @@ def position_figure(
     panel.plot(moments([trade.closed_at]), [trade.exit / 1000], "v", color=RED, markersize=9, label="exit")
     panel.set_ylabel("dollars")
     panel.legend(loc="best", fontsize=8, ncols=4)
-    clock_axis(panel)
+    clock_axis(panel, "%H:%M:%S")
     return figure
 
 
@@ -180,7 +180,7 @@ class Page:
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
         top = "".join(f"<th>{escape(name)}</th>" for name in head)
-        body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
+        body = "".join("<tr>" + "".join(cell(text) for text in row) + "</tr>" for row in rows)
         heading = f"<h2>{escape(title)}</h2>" if title else ""
         self.parts.append(f'{heading}<div class="scroll" tabindex="0"><table><tr>{top}</tr>{body}</table></div>')
 
@@ -201,6 +201,11 @@ class Page:
         body = "".join(self.parts)
         text = f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'
         self.out.write_text(text, encoding="utf-8")
+
+
+def cell(text: str) -> str:
+    """Figures stand to the right, sentences to the left."""
+    return f'<td class="left">{escape(text)}</td>' if " " in text and text[0].isalpha() else f"<td>{escape(text)}</td>"
 
 
 def figures_of(found: Worth) -> dict[str, str]:

@@ -28,7 +28,7 @@ class ReplayError(Exception):
 
 def as_json(value: Any) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, order="deterministic")).decode() + "\n")
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, enc_hook=str, order="deterministic")).decode() + "\n")
 
 
 def progress(items: Sequence[T] | Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
