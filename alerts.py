@@ -373,12 +373,20 @@ def started(config: Config, event: WorkerStarted, position: Position | None, rec
     lines = [
         f"Version {event.version}, {event.mode}, {clock_text(at)} ET",
         joined(away, f"{event.crashes} unclean ends of late" if event.crashes else None, by=" "),
-        *([] if position is None else ["Position resumed:", *held(position)]),
+        *taken_up(position, at),
         *lifetime(record),
         "Settings: " + (", ".join(f"{name}={value}" for name, value in changed.items()) or "all at their defaults"),
         *(f"⚠️ {warning}" for warning in config.warnings),
     ]
     return _ops("STARTED", f"🟢 {config.symbol} worker started", *lines, at=at)
+
+
+def taken_up(position: Position | None, at: float) -> list[str]:
+    """The position that the last life left: resumed, or, when its session has ended, settled."""
+    if position is None:
+        return []
+    over = at >= position.session_close_at
+    return ["Position of an ended session, being settled:" if over else "Position resumed:", *held(position)]
 
 
 def ended(config: Config, record: Tally, reason: str, *, at: float) -> Alert:

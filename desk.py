@@ -243,12 +243,11 @@ class Desk:
         turn.set(last_signal_at=turn.at)
         turn.write(FactSet("last_signal_at", turn.at))
         turn.log("info", alerts.signal_line(turn.config.symbol, reading))
-        why = self._desk_refusal(turn)
         chain = turn.state.chain
-        if why is None and chain is not None and not chain.selection.tracked:
-            why = chain.selection.why()
+        assert chain is not None
+        why = self._desk_refusal(turn) or chain.selection.why() or None
         turn.write(Noted(turn.at, "signal", {**numbers(reading), "refused": why}))
-        if why is not None or chain is None:
+        if why is not None:
             turn.log("info", f"no entry: {why}")
             return
         ticket = turn.state.ticket + 1

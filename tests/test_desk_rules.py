@@ -548,3 +548,11 @@ def test_the_end_is_told_and_in_order() -> None:
     assert [action.kind for action in bench.delivered][-2:] in (["OPS", "SELL"], ["SELL", "OPS"])
     assert bench.exit_code == 0
     assert writes(bench, FactSet)[-1] == FactSet("crashes", 0.0)
+
+
+@pytest.mark.fault("A30")
+def test_a_position_that_is_settled_is_not_called_resumed() -> None:
+    first = Bench().bought()
+    for at, words in (("10:33:00", "Position resumed:"), ("16:05:00", "Position of an ended session, being settled:")):
+        later = Bench(Remembered(position=held(first), trades_opened_on={"2026-11-20": 1}), at=at).start()
+        assert words in later.said("OPS")[0].text
