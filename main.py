@@ -171,6 +171,7 @@ class Worker:
                 self.view = look(self.desk, self.inbox, len(self.replaced), self.clock.now())
 
     def _decide(self, events: list[AnyEvent]) -> None:
+        """Of a batch on which the desk fails, each event is decided by itself, so that only the one at fault is lost."""
         began, waited_s = time.monotonic(), self.clock.now() - events[0].at
         try:
             hit("desk.before-decide")
@@ -182,7 +183,11 @@ class Worker:
             self.log.exception(
                 "the desk could not decide; its old state stands", events=[type(e).__name__ for e in events[-5:]]
             )
-            self._count_error(events[-1].at)
+            if len(events) > 1:
+                for event in events:
+                    self._decide([event])
+            else:
+                self._count_error(events[-1].at)
             return
         for action in actions:
             self._hand_over(action)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config import Config
-from events import AnyEvent, WorkerStarted
+from desk import Desk
+from events import AnyEvent, Committed, QuoteFailed, Remembered, WorkerStarted
 from main import OK, Worker
 from utils import SystemClock
 
@@ -37,3 +38,21 @@ def test_the_day_has_begun_before_any_thread_can_say_something(tmp_path: Path) -
     worker = Mute(Config.from_env({**KEYS, "DATA_DIR": str(tmp_path)}), SystemClock())
     assert worker.run() == OK
     assert [type(event) for event in worker.waiting] == [WorkerStarted]
+
+
+def test_an_event_that_the_desk_cannot_decide_takes_none_of_those_beside_it_along(tmp_path: Path) -> None:
+    """A commit whose answer were lost with it would keep its SELL unsaid for ever."""
+    clock = SystemClock()
+    worker = Worker(Config.from_env({**KEYS, "DATA_DIR": str(tmp_path), "TAPE": "off"}), clock)
+    worker.desk = Desk(worker.config, worker.calendar, Remembered())
+    decided: list[AnyEvent] = []
+
+    def fail(turn: object, event: AnyEvent) -> None:
+        raise ZeroDivisionError
+
+    worker.desk._handlers[QuoteFailed] = fail
+    worker.desk._handlers[Committed] = lambda turn, event: decided.append(event)
+    now = clock.now()
+    worker._decide([Committed(at=now, commit=1), QuoteFailed(at=now, contract="X", reason=""), Committed(at=now, commit=2)])
+    assert [event.commit for event in decided[-2:]] == [1, 2]  # type: ignore[union-attr]
+    assert len(worker.errors) == 1
