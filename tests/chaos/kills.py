@@ -41,10 +41,10 @@ PATIENCE_S = 5.0
 
 
 class Toll(Struct):
-    """How the kills fell: in all, by a failpoint, and those that hit an open position or an undelivered alert."""
+    """How the kills fell: in all, at which failpoint, and those that hit an open position or an undelivered alert."""
 
     kills: int = 0
-    by_failpoint: int = 0
+    places: dict[str, int] = {}
     open_or_pending: int = 0
     while_starting: int = 0
     repeats: int = 0
@@ -52,8 +52,8 @@ class Toll(Struct):
     def __str__(self) -> str:
         share = self.open_or_pending / self.kills if self.kills else 0.0
         return (
-            f"{self.kills} kills, {self.by_failpoint} of them at a failpoint and {self.while_starting} while starting; {share:.0%} "
-            f"with a position open or an alert pending; {self.repeats} labelled repeats"
+            f"{self.kills} kills, {sum(self.places.values())} of them at {len(self.places)} failpoints, {self.while_starting} while "
+            f"starting; {share:.0%} with a position open or an alert pending; {self.repeats} labelled repeats"
         )
 
 
@@ -105,8 +105,9 @@ class Trader:
 class Play:
     """One session with `kills` kills. `runs_on`: time does not wait for the worker."""
 
-    def __init__(self, stage: Stage, seed: int, *, runs_on: bool = False) -> None:
+    def __init__(self, stage: Stage, seed: int, places: tuple[str, ...] = FAILPOINTS, *, runs_on: bool = False) -> None:
         self.stage = stage
+        self.deck = list(places)
         self.random = Random(seed)
         self.trader = Trader(stage)
         self.toll = Toll()
@@ -137,8 +138,8 @@ class Play:
     def _live_and_die(self) -> None:
         stage, random = self.stage, self.random
         how = random.choices(("at a moment", "at a failpoint", "while starting"), (6, 5, 1))[0]
-        place = random.choice(FAILPOINTS) if how == "at a failpoint" else ""
-        count = 1 if place in EARLY or place.startswith("phone") else random.randint(1, 60)
+        place = self.deck[0] if how == "at a failpoint" else ""
+        count = 1 if place in EARLY or place.startswith("phone") else random.randint(1, 30)
         if random.random() < 0.3:
             stage.market.push.fail_next(random.choice(FAULTS))
         if how == "while starting" or place in EARLY:
@@ -148,7 +149,9 @@ class Play:
             self._begin(f"{place}:kill:{count}" if place else "")
             until = time.monotonic() + (PATIENCE_S if place else random.uniform(0.0, 2.0))
             self._play(lambda: time.monotonic() >= until, PATIENCE_S + 5)
-        self.toll.by_failpoint += not stage.worker.is_alive
+        if place and not stage.worker.is_alive:
+            self.toll.places[place] = self.toll.places.get(place, 0) + 1
+            self.deck.append(self.deck.pop(0))  # a place that was not passed in time stays on top
         if not self.runs_on:
             stage.stop()
         stage.worker.kill()
@@ -253,10 +256,19 @@ class Play:
         ]
 
 
-def played(folder: Path, stage: Stage, seed: int, *, kills: int = 0, trades: int = 0, runs_on: bool = False) -> Play:
+def played(
+    folder: Path,
+    stage: Stage,
+    seed: int,
+    places: tuple[str, ...] = FAILPOINTS,
+    *,
+    kills: int = 0,
+    trades: int = 0,
+    runs_on: bool = False,
+) -> Play:
     """A play from beginning to end, on a stage made new."""
     folder.mkdir()
-    play = Play(stage.fresh(folder), seed, runs_on=runs_on)
+    play = Play(stage.fresh(folder), seed, places, runs_on=runs_on)
     try:
         return play.through(kills) if kills else play.to_the_end(trades)
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.kills import Play, played
+from tests.chaos.kills import FAILPOINTS, Play, played
 from tests.kit.worker import Stage
 
 KILLS = int(os.environ.get("CHAOS", "60"))
@@ -37,8 +37,10 @@ def judged(play: Play, record) -> None:
 @pytest.mark.fault("X01", "X18", "P11", "A28", "A29", "A43")
 @pytest.mark.parametrize("seed", range(PARTS))
 def test_a_session_of_kills_is_to_the_cent_the_uninterrupted_session(steady, tmp_path, seed, record_property):
-    killed = played(tmp_path / "killed", steady, seed, kills=KILLS // PARTS)
+    places = FAILPOINTS[seed::PARTS]
+    killed = played(tmp_path / "killed", steady, seed, places, kills=KILLS // PARTS)
     judged(killed, record_property)
+    assert set(killed.toll.places) == set(places) or KILLS < 60
     story, results = killed.story(), [(trade.id, trade.reason, trade.pnl, trade.peak) for trade in killed.trades()]
     buys = list(killed.told("BUY"))
     whole = played(tmp_path / "whole", steady, seed, trades=len(story))
