@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--json", action="store_true", help="figures as JSON")
     chosen = options.parse_args(argv)
     progress = Console(stderr=True, quiet=chosen.json)
+    load, *_ = os.getloadavg()
     results = []
     for name in chosen.only or BENCHMARKS:
         progress.print(f"[dim]{name} …[/dim]")
@@ -73,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     else:
         console = Console(highlight=False)
         console.print(table(figure for result in results for figure in result.figures))
-        console.print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}", style="dim")
+        where = f"{os.cpu_count()} cores, of which others used {load:.1f} when it began; Python {platform.python_version()}"
+        console.print(f"\n{where}", style="dim")
     for result in results:
         if result.fault:
             print(f"{result.name} could not be measured: {result.fault}", file=sys.stderr)
