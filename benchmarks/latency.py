@@ -23,7 +23,7 @@ from benchmarks.sure_market import SureServers
 
 BUYS = 520
 SPEED = 4.0
-PATIENCE_S = 1.0
+PATIENCE_S = 3.0
 WARMING_S = 0.1
 SETTINGS = {
     "ENTRY_COOLDOWN_SECONDS": "0",
@@ -40,14 +40,14 @@ def trades(servers: SureServers, buys: int, disk: BinaryIO) -> dict[str, list[fl
     """Milliseconds of each BUY, and of each SELL by the way its quote came. What was not answered in time is left out."""
     taken: dict[str, list[float]] = {"BUY": [], "SELL rest": [], "SELL stream": [], "sync": []}
     servers.wait_until_subscribed()
-    for second in range(2 * buys):
+    for _ in range(2 * buys):
         at = servers.next_second()
         bought = servers.wait_for_alert("BUY", PATIENCE_S if taken["BUY"] else WARMING_S)
         if bought is None:
             continue
         taken["BUY"].append((bought.at - at) * 1000)
         held = re.search(r"O:IWM\w+", bought.text)
-        if second % 2 and held:
+        if len(taken["BUY"]) % 2 and held:
             way, told = "SELL stream", servers.fall_on_stream(held[0], PATIENCE_S)
         else:
             way, told = "SELL rest", servers.fall_on_rest(PATIENCE_S)
