@@ -421,6 +421,8 @@ class Desk:
     # --- time ----------------------------------------------------------------------------------------------------------
 
     def _tick(self, turn: Turn, event: HalfSecondPassed) -> None:
+        if turn.at < turn.state.at - MAX_SKEW_S:
+            self._put_back(turn)
         turn.set(at=turn.at)
         self._roll(turn)
         feed.watch(turn, self.market)
@@ -444,6 +446,27 @@ class Desk:
             turn.set(way_out=replace(turn.state.way_out, starts=None))
             turn.write(FactSet("crashes", 0.0))
         self._stop_in_order(turn)
+
+    def _put_back(self, turn: Turn) -> None:
+        """The clock was ahead and follows the market's again: as in a new life no moment may lie ahead, and a price comes first."""
+        state, phase = turn.state, turn.state.phase
+        turn.log("warning", "the clock was put back", by_s=round(state.at - turn.at))
+        soon = turn.at + outbox.IN_FLIGHT_S
+        turn.due.clear()
+        self._phone_asked_at = float("-inf")
+        self.market.heard.clear()
+        turn.set(
+            started_at=turn.at,
+            last_signal_at=None if state.last_signal_at is None else min(state.last_signal_at, turn.at),
+            last_exit_at=None if state.last_exit_at is None else min(state.last_exit_at, turn.at),
+            chain=None,
+            stalled_since=None,
+            outbox={key: replace(row, next_at=min(row.next_at, soon)) for key, row in state.outbox.items()},
+        )
+        if isinstance(phase, Seeking):
+            turn.set(phase=Flat())
+        if isinstance(phase, Holding):
+            holding.resume(turn, phase.position)
 
     def _watch_seeking(self, turn: Turn) -> None:
         phase = turn.state.phase

@@ -556,3 +556,19 @@ def test_a_position_that_is_settled_is_not_called_resumed() -> None:
     for at, words in (("10:33:00", "Position resumed:"), ("16:05:00", "Position of an ended session, being settled:")):
         later = Bench(Remembered(position=held(first), trades_opened_on={"2026-11-20": 1}), at=at).start()
         assert words in later.said("OPS")[0].text
+
+
+@pytest.mark.fault("X11")
+def test_a_clock_that_is_put_back_by_an_hour_leaves_nobody_waiting_for_an_hour() -> None:
+    bench = Bench(at="11:40:00").bought()
+    bench.quote(500, 510)
+    bench.now -= 3600
+    bench.tick(15)
+    assert len(bench.said("BLIND")) == 1
+    assert bench.desk.state.stalled_since is not None
+    bench.phone = bench.fails("failed")
+    bench.quote(400, 410)
+    assert bench.phase == "Flat"
+    bench.now -= 3600
+    bench.tick(31)
+    assert len(bench.said("SELL")) == 2
