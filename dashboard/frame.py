@@ -348,7 +348,7 @@ def marks(state: State) -> list[list[int | str]]:
 
 
 def alerts(state: State) -> Section:
-    told = list(rows(state))[-ALERTS_SHOWN:]
+    told = sorted(rows(state), key=lambda row: row.alert.created_at)[-ALERTS_SHOWN:]
     found: dict[str, str] = {}
     for to in LATENCIES:
         latency = latencies(state, to)

@@ -59,18 +59,19 @@ export class Charts {
     for (const plot of [this.price, this.volume, this.compare]) if (plot) plot.destroy();
     const empty = (count) => Array.from({ length: count }, () => []);
     const dollars = (value) => value.toFixed(2);
-    this.price = this.plot("price", 260, dollars, empty(4), [
+    const tall = innerWidth >= 1000;
+    this.price = this.plot("price", tall ? 380 : 240, dollars, empty(4), [
       line(this.symbol, "--price", 1.75),
       line("VWAP 1m", "--vwap"),
       line("VWAP 5m", "--trend"),
     ], { hooks: { draw: [(plot) => this.drawMarks(plot)] } });
     const shares = (value) => (value >= 1000 ? `${Math.round(value / 1000)}k` : `${value}`);
-    this.volume = this.plot("volume", 130, shares, empty(3), [
+    this.volume = this.plot("volume", tall ? 160 : 120, shares, empty(3), [
       line("volume", "--volume", 1, { paths: uPlot.paths.bars({ size: [0.8, 8] }), fill: colour("--volume") }),
       line("95th percentile", "--trend", 1.5),
     ]);
     const percent = (value) => `${value.toFixed(2)}%`;
-    this.compare = this.plot("leader", 130, percent, empty(3), [
+    this.compare = this.plot("leader", tall ? 160 : 120, percent, empty(3), [
       line(`${this.symbol} %`, "--price"),
       line(`${this.leader} %`, "--leader"),
     ]);

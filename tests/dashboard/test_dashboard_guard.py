@@ -44,8 +44,8 @@ def holding(**settings: str) -> Bench:
 @pytest.mark.fault("S06")
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:{port}", "localhost", "localhost:1", "127.0.0.1.evil.example:{port}", "10.0.0.7:{port}", "localhost:{port}@evil",
-     "user@localhost:{port}", "localhost:{port}/x", "[::1", "", "LOCALHOST.:{port}"],
+    ["evil.example", "evil.example:{port}", "localhost", "localhost:1", "127.0.0.1.evil.example:{port}", "10.0.0.7:{port}",
+     "localhost:{port}@evil", "user@localhost:{port}", "localhost:{port}/x", "[::1", "", "LOCALHOST.:{port}"],
 )  # fmt: skip
 def test_a_foreign_name_is_misdirected_on_every_route(site: Open, host: str) -> None:
     place = site()

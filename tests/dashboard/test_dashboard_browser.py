@@ -1,0 +1,347 @@
+"""The page in a real browser, over the running worker on its scripted market, and over a desk on the bench.
+
+Chromium is Debian's; nothing is downloaded. With SCREENSHOTS=folder pictures are taken.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import time as wall_time
+from pathlib import Path
+
+import pytest
+
+from events import FeedRefused
+from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Site
+from tests.kit.deskbench import Bench
+from tests.kit.worker import CONTRACT, Stage
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
+]
+
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
+PICTURES = os.environ.get("SCREENSHOTS")
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+Open = Callable[..., Site]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with playwright.sync_playwright() as engine:
+        launched = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+class Visitor:
+    """One visitor of the page. `complaints` is what the console said, `foreign` what was asked of anybody else."""
+
+    def __init__(self, browser: object, base: str, size: dict[str, int] = DESKTOP, scheme: str = "dark") -> None:
+        self.base = base
+        self.context = browser.new_context(viewport=size, color_scheme=scheme)  # type: ignore[attr-defined]
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._watch)
+        self.page.set_default_timeout(8000)
+
+    def _hear(self, message: object) -> None:
+        if message.type in ("error", "warning"):  # type: ignore[attr-defined]
+            self.complaints.append(message.text)  # type: ignore[attr-defined]
+
+    def _watch(self, request: object) -> None:
+        if not request.url.startswith((self.base, "data:")):  # type: ignore[attr-defined]
+            self.foreign.append(request.url)  # type: ignore[attr-defined]
+
+    def enter(self) -> Visitor:
+        self.page.goto(self.base)
+        self.page.fill("#token", TOKEN)
+        self.page.click("button[type=submit]")
+        return self.filled()
+
+    def look(self) -> Visitor:
+        self.page.goto(self.base)
+        return self.filled()
+
+    def filled(self) -> Visitor:
+        self.page.wait_for_selector("#gates tr.yes, #gates tr.no")
+        return self
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def wait_for_text(self, selector: str, pattern: str, timeout_ms: int = 8000) -> None:
+        self.page.wait_for_function(
+            "([where, what]) => new RegExp(what).test(document.querySelector(where)?.innerText ?? '')",
+            arg=[selector, pattern],
+            timeout=timeout_ms,
+        )
+
+    def press_twice(self, command: str) -> None:
+        button = self.page.locator(f"[data-command={command}]")
+        button.click()
+        self.wait_for_text(f"[data-command={command}]", "press again")
+        button.click()
+
+    def faults(self) -> list[str]:
+        """What axe finds wrong: structure, names, contrast, keyboard."""
+        found = self.page.evaluate(AXE + "; axe.run(document, {resultTypes: ['violations']})")
+        return [f"{item['id']}: {node['html'][:120]}" for item in found["violations"] for node in item["nodes"]]
+
+    def picture(self, name: str) -> None:
+        if PICTURES:
+            self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
+
+    def leave(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def visit(browser: object) -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def visitor(base: str, **options: object) -> Visitor:
+        visitors.append(Visitor(browser, base, **options))  # type: ignore[arg-type]
+        return visitors[-1]
+
+    yield visitor
+    for each in visitors:
+        each.leave()
+
+
+# --- over the running worker -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    made = Stage(tmp_path_factory.mktemp("stage"))
+    yield made
+    made.close()
+
+
+def address(stage: Stage) -> str:
+    """Where the worker says that its page is."""
+    found = re.search(r"url=(http://\S+)/", stage.worker.wait_for_line("page are served url="))
+    assert found is not None
+    return found[1]
+
+
+def free_port() -> int:
+    with socket.socket() as any_one:
+        any_one.bind(("127.0.0.1", 0))
+        return int(any_one.getsockname()[1])
+
+
+def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
+    stage: Stage, tmp_path: Path, visit: Callable[..., Visitor]
+) -> None:
+    stage.fresh(tmp_path, at=wall_time(10, 4, 50))
+    settings = {**WITH_TOKEN, "HEALTH_PORT": str(free_port())}
+    stage.start(**settings)
+    owner = visit(address(stage)).enter()
+
+    # the page fills
+    owner.wait_for_text("#tracked tbody", re.escape(CONTRACT))
+    owner.wait_for_text("#now", r"10:0\d:\d\d")
+    owner.wait_for_text("#health", "all is well")
+    assert owner.text("#mode") == "simulated"
+    assert owner.page.locator("#price canvas, #volume canvas, #leader canvas").count() == 3
+    assert owner.page.locator("#gates tbody tr").count() == 9
+    assert owner.text("#why").startswith("No BUY: ")
+    assert "is-hidden" not in owner.page.content()
+    momentum_before = owner.page.locator("#gates tbody tr").nth(4).get_attribute("class")
+
+    # the BUY appears within a second, the gates have changed
+    stage.go(1.0)
+    stage.wait_for("— BUY", timeout_s=60)
+    bought = time.monotonic()
+    owner.page.wait_for_selector("#position-card:not([hidden])", timeout=1000)
+    assert time.monotonic() - bought < 1.0
+    owner.wait_for_text("#why", "A position is open")
+    assert momentum_before == "no"
+    assert owner.page.locator("#gates tbody tr").nth(4).get_attribute("class") == "yes"
+    owner.wait_for_text("#alerts tbody", r"BUY\s+delivered")
+    owner.wait_for_text("#p-facts", r"mark\s+\$1\.005")
+    owner.wait_for_text("#exits", r"stop loss\s+\$0\.8\d+\s+\$0\.1\d+ \(\d")
+    owner.picture("page-holding-1440-dark")
+
+    # the real fill, with two presses
+    owner.page.fill("#fill", "1.04")
+    owner.press_twice("took_it")
+    owner.wait_for_text("#p-facts", r"your fill\s+\$1\.04")
+    owner.wait_for_text("#exits", "of your fill")
+    owner.wait_for_text("#notes tbody", "took it")
+
+    # a slip of the finger is refused in words
+    owner.page.fill("#fill", "104")
+    owner.page.click("[data-command=took_it]")
+    owner.wait_for_text("#said", "is not near")
+
+    # sold by hand: the phone hears it, the page shows the trade and both results
+    owner.press_twice("close_now")
+    sell = stage.wait_for("— SELL")
+    assert "Closed by hand" in sell.text
+    assert "👤 Yours" in sell.text
+    owner.page.wait_for_selector("#position-card", state="hidden")
+    owner.wait_for_text("#trades tbody", rf"{re.escape(CONTRACT)}[\s\S]*Closed by hand")
+    owner.wait_for_text("#record", "lifetime")
+    owner.wait_for_text("#alerts tbody", r"SELL\s+delivered[\s\S]*not yet")
+    stage.stop()
+
+    # seen on the phone
+    stage.go(1.0)
+    [receipt] = stage.market.push.receipts
+    stage.market.push.acknowledge(receipt)
+    owner.wait_for_text("#alerts tbody", r"10:\d\d:\d\d by ", timeout_ms=20_000)
+    owner.wait_for_text("#latency", r"decision to seen\s+p50")
+
+    # the worker goes and comes back: the page says so, recovers by itself and knows what was
+    stage.worker.signal()
+    owner.page.wait_for_selector("#lost:not([hidden])")
+    assert stage.worker.wait() == 0
+    stage.start(**settings)
+    owner.page.wait_for_selector("#lost", state="hidden", timeout=15_000)
+    owner.wait_for_text("#trades tbody", "Closed by hand")
+    owner.wait_for_text("#notes tbody", "took it")
+
+    assert not owner.foreign
+    assert [line for line in owner.complaints if "409" not in line and "ERR_" not in line] == []
+
+
+# --- over a desk on the bench ------------------------------------------------------------------------------------------
+
+
+def traded(**settings: str) -> Bench:
+    """Two trades behind it, and a position open."""
+    bench = Bench(HEALTH_PORT="0", ENTRY_COOLDOWN_SECONDS="0", **settings).bought()
+    for _ in range(2):
+        bench.quote(600, 620)
+        bench.tick(2)
+        bench.quote(390, 410)
+        bench.tick(1)
+        bench.tick(60)
+        bench.surge()
+    assert bench.phase == "Holding"
+    bench.quote(540, 550)
+    return bench
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize(("width", "size"), [(1440, DESKTOP), (390, PHONE)])
+def test_it_can_be_read_at_either_width_in_either_light(
+    site: Open, visit: Callable[..., Visitor], scheme: str, width: int, size: dict[str, int]
+) -> None:
+    place = site(bench=traded(**WITH_TOKEN))
+    place.lines = [f"2026-11-20 10:3{number}:01.000 INFO    📊 Data feed active: IWM $220.50" for number in range(8)]
+    guest = visit(place.base, size=size, scheme=scheme).enter()
+    guest.page.wait_for_selector("#equity canvas")
+    guest.page.click("summary")
+    wide = guest.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], "it has to be scrolled sideways"
+    assert guest.faults() == []
+    guest.picture(f"page-{width}-{scheme}")
+    assert guest.complaints == []
+
+
+@pytest.mark.parametrize("path", ["/", "/act"])
+def test_the_small_pages_can_be_read_too(site: Open, visit: Callable[..., Visitor], path: str) -> None:
+    guest = visit(site(**WITH_TOKEN).base, size=PHONE, scheme="light")
+    guest.page.goto(guest.base + path)
+    guest.page.wait_for_load_state("networkidle")
+    assert guest.faults() == []
+
+
+def test_nothing_moves_when_there_is_nothing_new(site: Open, visit: Callable[..., Visitor]) -> None:
+    guest = visit(site(bench=traded()).base).look()
+    guest.page.wait_for_selector("#equity canvas")
+    moved = guest.page.evaluate(
+        """async () => {
+             await new Promise((done) => setTimeout(done, 500));
+             let count = 0;
+             new MutationObserver((all) => (count += all.length)).observe(document.body,
+               { subtree: true, childList: true, characterData: true, attributes: true });
+             await new Promise((done) => setTimeout(done, 1500));
+             return count;
+           }"""
+    )
+    assert moved == 0
+
+
+@pytest.mark.fault("S09")
+def test_what_the_feed_says_is_shown_as_text_and_never_run(site: Open, visit: Callable[..., Visitor]) -> None:
+    nasty = "<img src=x onerror='window.broken=1'><script>window.broken=1</script>"
+    bench = traded()
+    place = site(bench=bench)
+    bench.put(FeedRefused(at=bench.now, feed="stocks", reason=nasty))
+    bench.tick(1)
+    place.lines = [nasty]
+    place.show()
+    guest = visit(place.base).look()
+    guest.wait_for_text("#log", re.escape("<img src=x"))
+    guest.wait_for_text("#health", re.escape("<img src=x"))
+    assert guest.page.locator("img").count() == 0
+    assert guest.page.evaluate("window.broken === undefined")
+    assert guest.complaints == []
+
+
+def test_the_keyboard_is_enough_to_stop_entries(site: Open, visit: Callable[..., Visitor]) -> None:
+    place = site(**WITH_TOKEN)
+    guest = visit(place.base)
+    guest.page.goto(place.base)
+    guest.page.keyboard.press("Tab")
+    guest.page.keyboard.type(TOKEN)
+    guest.page.keyboard.press("Enter")
+    guest.filled()
+    for _ in range(30):
+        if guest.page.evaluate("document.activeElement?.dataset?.command") == "stop_entries":
+            break
+        guest.page.keyboard.press("Tab")
+    guest.page.keyboard.press("Enter")
+    guest.wait_for_text("[data-command=stop_entries]", "press again")
+    guest.page.keyboard.press("Enter")
+    guest.wait_for_text("#said", "Entries are stopped")
+    assert place.words() == [("stop_entries", "page", None)]
+
+
+@pytest.mark.fault("S21")
+def test_without_a_token_the_page_reads_and_has_no_buttons(site: Open, visit: Callable[..., Visitor]) -> None:
+    place = site(bench=traded())
+    guest = visit(place.base).look()
+    guest.wait_for_text("#hands-note", "DASHBOARD_TOKEN")
+    assert guest.page.locator("[data-command]").count() == 0
+    status = guest.page.evaluate(
+        """async () => (await fetch('/act', { method: 'POST', headers: { 'Content-Type': 'application/json' },
+             body: '{"command":"close_now","position":"20261120-3"}' })).status"""
+    )
+    assert status == 401
+    assert not place.heard
+
+
+def test_a_link_opens_on_the_phone_acts_and_leaves_no_word_in_the_address(site: Open, visit: Callable[..., Visitor]) -> None:
+    import links
+
+    place = site(bench=traded(**WITH_TOKEN))
+    word = links.word(TOKEN, "20261120-3", int(place.bench.now) + 600)
+    guest = visit(place.base, size=PHONE, scheme="light")
+    guest.page.goto(f"{place.base}/act#{word}")
+    guest.wait_for_text("#what", "O:IWM")
+    assert guest.page.url == f"{place.base}/act"
+    assert guest.faults() == []
+    guest.picture("link-390-light")
+    guest.press_twice("skipped_it")
+    guest.wait_for_text("#said", "Noted")
+    assert place.words() == [("skipped_it", "link", None)]
+    assert guest.complaints == []
