@@ -310,7 +310,7 @@ def test_a_subscription_that_the_plan_does_not_include_is_a_refusal(feed: Feed, 
 @pytest.mark.fault("W07")
 def test_a_wire_that_swallows_everything_is_replaced_within_eight_seconds(feed: Feed, rig: Rig) -> None:
     with Relay(feed.port) as relay:
-        rig.hurry(3.0)
+        rig.hurry(2.0)
         ears = rig.stocks(f"ws://127.0.0.1:{relay.port}/stocks")
         is_live(feed)
         feed.send(bar("IWM", AT))

@@ -300,18 +300,11 @@ def peak_kb() -> int:
 
 
 @pytest.mark.fault("R06")
-@pytest.mark.parametrize(
-    ("encoding", "body"),
-    [
-        ("", bytes(9_000_000)),
-        ("gzip", gzip.compress(bytes(9_000_000))),
-        ("deflate", zlib.compress(bytes(9_000_000))),
-        ("gzip, gzip", gzip.compress(gzip.compress(bytes(9_000_000)))),
-    ],
-)
-def test_an_answer_of_more_than_eight_megabytes_is_an_error_however_it_is_packed(
-    server: Echo, encoding: str, body: bytes
-) -> None:
+@pytest.mark.parametrize("encoding", ["", "gzip", "deflate", "gzip, gzip"])
+def test_an_answer_of_more_than_eight_megabytes_is_an_error_however_it_is_packed(server: Echo, encoding: str) -> None:
+    body = bytes(9_000_000)
+    for layer in encoding.split(", "):
+        body = {"gzip": gzip.compress, "deflate": zlib.compress, "": bytes}[layer](body)
     server.script("/x", Scripted(200, body, {"Content-Encoding": encoding} if encoding else {"X": "y"}))
     assert "larger" in failure(lambda: client(server, 3.0).get("/x")).reason
 

@@ -84,6 +84,7 @@ class Client:
         self.head = b""
         self.topics: set[str] = set()
         self.pings = 0
+        self.pongs: list[bytes] = []
         self._rest = b""
 
     def raw(self, data: bytes) -> None:
@@ -249,6 +250,8 @@ class Feed:
                 client.pings += 1
                 if self.pongs:
                     client.raw(frame(PONG, payload))
+            elif opcode == PONG:
+                client.pongs.append(payload)
             elif opcode == CLOSE:
                 return
             elif opcode in (TEXT, BINARY):
