@@ -76,10 +76,11 @@ def read(path: Path) -> Seconds:
     if missing := [name for name in NEEDED if name not in table.columns]:
         raise ReplayError(f"{path} has no column {', '.join(missing)}")
     try:
-        starts = table["timestamp_ns_utc"].cast(polars.Int64).to_numpy()
-        columns = [table[name].cast(polars.Float64).fill_null(float("nan")).to_numpy() for name in NAMES]
+        whole = [polars.col("timestamp_ns_utc").cast(polars.Int64)]
+        sound = table.select(whole + [polars.col(name).cast(polars.Float64).fill_null(float("nan")) for name in NAMES])
     except polars.exceptions.PolarsError as fault:
         raise ReplayError(f"{path}: {str(fault).splitlines()[0]}") from None
+    starts, *columns = (sound[name].to_numpy(writable=True) for name in NEEDED)
     if not len(starts):
         raise ReplayError(f"{path} has no rows")
     bars = Seconds(starts // NS, *columns)

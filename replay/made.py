@@ -13,7 +13,6 @@ from simulator.market import TEMPERS, Columns, generate_session, usual_shape
 from utils import Session, SessionCalendar
 
 FIRST_DAY = date(2026, 1, 5)
-MADE = "bars made up from a seed, of no market"
 
 
 class Made(NamedTuple):

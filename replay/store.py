@@ -7,10 +7,11 @@ small and can be sent to another process or machine; it loads a session where it
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from replay import made, paths
+from replay import paths
 from replay.bars import Seconds, read, sessions_of, write
 from replay.show import ReplayError
 from signals import PROFILE_SESSIONS, ProfileError, profile_of
@@ -61,14 +62,16 @@ class MadeUp(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        return [made.MADE]
+        return ["bars made up from a seed, of no market"]
 
     def session_dates(self, first: date, last: date) -> list[date]:
-        calendar = SessionCalendar(first, last)
+        calendar = calendar_between(first, last)
         days = (date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1))
         return [day for day in days if (session := calendar.on(day)) is not None and session.is_full]
 
     def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
+        from replay import made  # the simulator's market takes a second to load
+
         one = made.session_of(self.seed, session)
         return paths.Day(session, one.own, one.leader, one.profile, seed=self.seed)
 
@@ -87,7 +90,7 @@ class Filed(NamedTuple):
         return told if self.profile else [*told, "no profile given: condition 6 cannot hold"]
 
     def session_dates(self, first: date, last: date) -> list[date]:
-        calendar = SessionCalendar(first, last)
+        calendar = calendar_between(first, last)
         found = {session.date for file in self.files for session in sessions_of(read(file), calendar)}
         return sorted(day for day in found if first <= day <= last)
 
@@ -115,11 +118,17 @@ def keep(folder: Path, symbol: str, span: str, day: date, bars: Seconds) -> None
     write(file_of(folder, symbol, span, day), bars)
 
 
+@lru_cache(maxsize=8)
+def calendar_between(first: date, last: date) -> SessionCalendar:
+    """The calendar of some years, read once in a process."""
+    return SessionCalendar(date(first.year, 1, 1), date(last.year, 12, 31))
+
+
 def sessions(source: Source, first: date, last: date) -> tuple[SessionCalendar, list[Session]]:
     """The sessions of a source between two days; ReplayError where there is none."""
     if last < first:
         raise ReplayError(f"{last} is before {first}")
-    calendar = SessionCalendar(first, last)
+    calendar = calendar_between(first, last)
     found = [session for day in source.session_dates(first, last) if (session := calendar.on(day)) is not None]
     if not found:
         raise ReplayError(

@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
+from functools import lru_cache
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from replay import kernel, paths, setting, store
 from replay.options import MODELLED
 from replay.show import OK, ReplayError, as_json, console, progress
 from replay.worth import Worth, money, worth
-from utils import Session, SessionCalendar
+from utils import Session
 
 GRID_MAX = 20_000
 FOLDS = 4
@@ -55,18 +56,22 @@ class Prepared(NamedTuple):
 
 
 def prepared(tries: Sequence[Try]) -> list[Prepared]:
-    """Every try's settings, checked before anything runs."""
+    """Every try's settings, checked before anything runs; once in a process."""
+    return _prepared(msgspec.json.encode(tries))
+
+
+@lru_cache(maxsize=4)
+def _prepared(tries: bytes) -> list[Prepared]:
     found = []
-    for one in tries:
+    for one in msgspec.json.decode(tries, type=list[Try]):
         config = setting.config_of(one.settings)
         found.append(Prepared(config, setting.rules_of(config, one.fill), one.delay_s))
     return found
 
 
-def of_session(source: store.Source, session: Session, tries: Sequence[Try]) -> list[paths.Result]:
+def of_session(source: store.Source, session: Session, tries: Sequence[Try], span: tuple[date, date]) -> list[paths.Result]:
     """One session under every try."""
-    calendar = SessionCalendar(session.date)
-    day = source.day(session, calendar)
+    day = source.day(session, store.calendar_between(*span))
     by_delay = {delay_s: paths.ready(day, delay_s) for delay_s in {one.delay_s for one in tries}}
     return [paths.fast(one.config, by_delay[one.delay_s], one.rules) for one in prepared(tries)]
 
@@ -106,7 +111,8 @@ def results(
     """The result of each session (outer) under each try (inner)."""
     prepared(tries)
     with cluster(address) as where, where:
-        tasks = (delayed(of_session)(source, session, tries) for session in sessions)
+        span = (sessions[0].date, sessions[-1].date)
+        tasks = (delayed(of_session)(source, session, tries, span) for session in sessions)
         done = Parallel(return_as="generator")(tasks)
         return list(progress(done, f"{len(tries)} settings", len(sessions)))
 
