@@ -124,7 +124,6 @@ def filters(config: Settings, now: float, session: Session) -> list[tuple[str, C
 
     def narrow(row: ChainRow) -> bool:
         assert row.quote is not None
-        assert row.quote is not None
         part, of = spread_part(row.quote)
         return part * per <= widest * of
 
