@@ -311,6 +311,7 @@ class Worker:
             self.asleep.wait(1.0)
         self.log.error("the main loop hangs; the process ends")
         faulthandler.dump_traceback()
+        time.sleep(0.5)  # the log's own threads write what was said
         os._exit(BROKEN)
 
 
