@@ -29,6 +29,7 @@ BENCHMARKS = {
     "start": "benchmarks.session:measure_start",
     "session": "benchmarks.session:measure_session",
     "latency": "benchmarks.latency:measure",
+    "page": "benchmarks.page:measure",
 }
 
 

@@ -1,0 +1,91 @@
+"""What the page says, and that its charts are drawn from the numbers the desk decides on."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboard import frame
+from dashboard.chart import columns
+from dashboard.latency import latencies
+from dashboard.view import View, look
+from events import OperatorSpoke
+from inbox import Inbox
+from tests.kit.deskbench import OTHER, Bench, row
+
+
+def seen(bench: Bench) -> View:
+    return look(bench.desk, Inbox(), 0, bench.now)
+
+
+def why(bench: Bench) -> str:
+    return frame.why_no_buy(bench.config, seen(bench))
+
+
+def test_the_charts_newest_second_is_the_desks_reading() -> None:
+    bench = Bench().ready()
+    bench.surge()
+    view = seen(bench)
+    reading, drawn = view.reading, columns(view)
+    assert reading is not None
+    assert drawn["t"][-1] == reading.start
+    for name, value in (
+        ("close", reading.close), ("vwap_60", reading.vwap_60), ("vwap_300", reading.vwap_300), ("volume", reading.volume),
+        ("volume_p95", reading.volume_p95),
+    ):  # fmt: skip
+        assert drawn[name][-1] == pytest.approx(value, abs=1e-4), name
+    point = frame.point(view)
+    assert point is not None
+    assert point == pytest.approx([drawn[name][-1] for name in drawn])
+    assert len({len(column) for column in drawn.values()}) == 1
+
+
+def test_before_the_first_bar_the_charts_are_empty() -> None:
+    assert set(map(len, columns(seen(Bench().start())).values())) == {0}
+    assert set(map(len, columns(seen(Bench())).values())) == {0}
+
+
+def test_one_sentence_says_why_there_is_no_buy() -> None:
+    assert why(Bench(at="08:00:00").start()) == "No BUY: session closed."
+    warm = Bench().ready()
+    warm.bar()
+    assert why(warm).startswith("No BUY: price above VWAP 1m $220.000, wanted $220.000;")
+    warm.put(OperatorSpoke(at=warm.now, command="stop_entries", who="page"))
+    assert why(warm) == "No BUY: entries stopped by hand."
+    assert why(Bench().bought()) == "A position is open: O:IWM261120C00220000."
+
+
+def test_the_contracts_that_fell_out_say_at_which_filter() -> None:
+    bench = Bench().ready()
+    bench.chain(row(at=bench.now), row(OTHER, 100, 200, at=bench.now))
+    told = frame.contracts(bench.config, bench.desk.state, bench.desk.state.chain)
+    assert [item["contract"] for item in told["tracked"]] == ["O:IWM261120C00220000"]
+    assert [(item["strike"], item["why"]) for item in told["fallen"]] == [("$221.00", "spread within 4%")]
+
+
+def test_each_exit_says_how_far_it_is_and_blindness_says_that_no_stop_can_fire() -> None:
+    bench = Bench().bought()
+    bench.quote(560, 580)
+    held = frame.position(bench.config, seen(bench))
+    assert held is not None
+    assert [way["name"] for way in held["exits"]] == [
+        "time stop", "stop loss", "hard giveback", "VWAP giveback", "VWAP persistence",
+    ]  # fmt: skip
+    assert held["exits"][1]["level"] == "$0.433"  # 0.51 less 15 %, shown to a tenth of a cent
+    assert held["exits"][1]["away"] == "$0.137 (23.9%)"
+    assert held["worth"] == "+$5.00"
+    assert held["blind"] == ""
+    bench.tick(12)
+    blind = frame.position(bench.config, seen(bench))
+    assert blind is not None
+    assert blind["blind"].startswith("YOUR STOP CANNOT FIRE since ")
+
+
+def test_latencies_are_kept_after_an_alert_is_done_with() -> None:
+    bench = Bench().bought()
+    bench.tick(5)
+    state = bench.desk.state
+    assert "20261120-1-BUY" not in state.outbox
+    accepted = latencies(state, "accepted")
+    assert accepted is not None
+    assert accepted.count == 1
+    assert latencies(state, "acknowledged") is None
