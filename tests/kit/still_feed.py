@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 import stream
-from connection import CLOSE, PING, PONG, TEXT, Denied, Dropped, Message
+from connection import PING, PONG, TEXT, Dropped, Message
 from stream import Stream
 from tests.kit.feed import status, text
 
@@ -138,6 +138,3 @@ class Wire:
 
     def _say(self, kind: str, message: str) -> None:
         self.inbound.append((TEXT, text(status(kind, message))))
-
-
-__all__ = ["CLOSE", "Denied", "Dropped", "Wire", "World"]
