@@ -82,7 +82,14 @@ def test_nothing_unpickles_or_evaluates() -> None:
     for file in HOME.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
-                assert ast.unparse(node.func) not in {"eval", "exec", "pickle.loads", "pickle.load", "yaml.load", "marshal.loads"}
+                assert ast.unparse(node.func) not in {
+                    "eval",
+                    "exec",
+                    "pickle.loads",
+                    "pickle.load",
+                    "yaml.load",
+                    "marshal.loads",
+                }
 
 
 def test_the_tree_speaks_of_itself_alone() -> None:
