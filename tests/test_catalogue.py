@@ -16,6 +16,7 @@ CATALOGUE = [
     *(f"{row}{number:02}" for row, last in LAST.items() for number in range(1, last + 1)),
     *(f"A{n}" for n in range(1, CASES + 1)),
 ]
+OPEN = {"X16", "S05", "S18", "S22"}  # still to be written; an id leaves this list with its test
 
 
 def carried() -> Counter[str]:
@@ -33,10 +34,14 @@ def missing() -> list[str]:
     return [name for name in CATALOGUE if name not in found]
 
 
+def test_every_id_of_the_catalogue_has_a_test() -> None:
+    assert sorted(set(missing()) - OPEN) == []
+
+
 def test_no_test_carries_an_id_that_is_not_in_the_catalogue() -> None:
     assert sorted(set(carried()) - set(CATALOGUE)) == []
 
 
 if __name__ == "__main__":
-    print("without a test:", " ".join(missing()) or "none")
+    print("without a test:", " ".join(missing()) or "none", flush=True)
     print("with tests:", " ".join(f"{name}×{count}" for name, count in sorted(carried().items())))
