@@ -30,6 +30,7 @@ BENCHMARKS = {
     "session": "benchmarks.session:measure_session",
     "latency": "benchmarks.latency:measure",
     "page": "benchmarks.page:measure",
+    "replay": "benchmarks.replay_speed:measure",
 }
 
 
