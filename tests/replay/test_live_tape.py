@@ -1,0 +1,43 @@
+"""The tape of a real worker on the simulated market: a life that was killed while it held, and the one that came after it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import tape
+from replay import redo
+from replay.__main__ import main as replay
+from tests.kit.worker import DAY, Stage
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
+
+
+@pytest.mark.fault("X01")
+def test_a_killed_life_and_the_next_are_decided_again_byte_for_byte(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.bought()
+    stage.quote(1.30, 1.32)
+    stage.wait_for_polls(4)
+    stage.stop()
+    stage.worker.kill()
+    stage.start(ready=("position resumed", "the clock is right"))
+    stage.go()
+    stage.quote(0.80, 0.82)
+    stage.wait_for("— SELL")
+    stage.worker.signal()
+    stage.worker.wait()
+    first, second = tape.files_of(stage.data / "tape", DAY)
+    killed, ended = redo.check(first), redo.check(second)
+    assert (killed.differing, ended.differing) == (0, 0)
+    assert killed.ended == "cut: the process was killed"
+    assert ended.ended == "the worker stopped"
+    assert redo.head_of(second).memory.remembered.position is not None
+    assert replay(["verify", str(DAY), "--data-dir", str(stage.data), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+    assert replay(["run", str(DAY), "--data-dir", str(stage.data), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(trade["entry"], trade["exit"]) for trade in told["trades"]] == [(1.02, 0.8)]
+    assert told["agrees"] is True
