@@ -19,20 +19,21 @@ from replay import store
 from replay.bars import NAMES, Seconds
 from replay.show import OK, ReplayError, as_json, console, progress
 from transport import Refused, TryAgain
-from utils import Session, SessionCalendar, SystemClock
+from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock
 
 REQUESTS_PER_S = 5.0
 TRIES = 5
 PAUSE_MAX_S = 60.0
 BEFORE_OPEN_S = 1800
 PIECE_S = 3600
+OVER_S = 900.0  # corrections come for a quarter of an hour
 
 
 class Fetcher:
     """Asks one question after the other, no faster than allowed."""
 
-    def __init__(self, config: Config) -> None:
-        self.rest = Rest(config, SystemClock())
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.rest = Rest(config, clock)
         self.next_at = 0.0
         self.asked = 0
 
@@ -73,9 +74,11 @@ def fetch(chosen: Namespace) -> int:
     if last < first:
         raise ReplayError(f"{last} is before {first}")
     calendar = SessionCalendar(first, last)
-    now = SystemClock().now()
+    clock: Clock = SharedClock(config.clock_file) if config.clock_file else SystemClock()
     days = (date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1))
-    sessions = [session for day in days if (session := calendar.on(day)) is not None and session.close_at + 900 < now]
+    sessions = [
+        session for day in days if (session := calendar.on(day)) is not None and session.close_at + OVER_S < clock.now()
+    ]
     before = calendar.full_before(sessions[0].date, 10) if sessions else []
     wanted = [("second", session) for session in sessions] + [("minute", session) for session in (*before, *sessions)]
     missing = [
@@ -83,7 +86,7 @@ def fetch(chosen: Namespace) -> int:
         for span, session in wanted
         if not store.file_of(chosen.data_dir, chosen.symbol, span, session.date).exists()
     ]
-    fetcher, empty = Fetcher(config), []
+    fetcher, empty = Fetcher(config, clock), []
     for span, session in progress(missing, f"fetching {chosen.symbol}"):
         bars = fetcher.session(chosen.symbol, span, session)
         if len(bars):
