@@ -154,6 +154,14 @@ def test_whatever_goes_wrong_is_try_again_and_never_an_empty_chain(market: Simul
     assert len(rest.chain("call", "2026-11-20")) == 81
 
 
+@pytest.mark.fault("S01")
+def test_a_refusal_that_is_cut_in_the_middle_of_the_key_holds_no_part_of_it(market: Simulator, rest: Rest) -> None:
+    market.rest.script(ONE, Answer(403, {"error": "x" * 190 + " simulated-market-key is not entitled"}))
+    with pytest.raises(Refused) as refused:
+        rest.contract(CONTRACT)
+    assert "simul" not in refused.value.reason
+
+
 @pytest.mark.fault("R13", "S01")
 @pytest.mark.parametrize(
     ("code", "body", "words"),
