@@ -17,7 +17,7 @@ from benchmarks.figures import Figure
 from benchmarks.process import cpu_s, resident_mb, worker
 from simulator.servers import Simulator
 
-WATCHED_S = 60.0
+WATCHED_S = 40.0
 PAGES = 50
 SETTLE_S = 5.0
 

@@ -219,6 +219,8 @@ class Demo:
         at = min((line.index(mark) for mark in MARKS if mark in line), default=-1)
         if at >= 0 and "Alert sent" not in line:
             self._say("worker", line[at:].partition(" id=")[0], "cyan")
+        elif served := re.search(r"page are served url=(\S+)", line):
+            self._say("worker", f"its page: {served[1]}", "cyan")
         elif re.search(r"\b(error|critical)\b", line, re.IGNORECASE):
             self._say("worker", line, "red")
 
