@@ -12,6 +12,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -82,6 +83,7 @@ class Worker:
         self.config = config
         self.clock = clock
         self.log = logger.of("worker")
+        self.redact = logger.Redactor(config.secrets())
         self.inbox = Inbox()
         self.calendar = SessionCalendar(new_york(clock.now()).date())
         self.scribe = Scribe(self.inbox.put, config.data_dir, clock)
@@ -262,11 +264,13 @@ class Worker:
     def _watch_edges(self) -> None:
         """Replace an edge that ended or hangs; a dead or stuck scribe, or one edge that dies again and again, is the end."""
         if not self.scribe.is_alive or self.scribe.is_stuck:
-            self._give_up(f"the scribe {'hangs' if self.scribe.is_alive else f'ended: {described(self.scribe.fault)}'}")
+            self._give_up(
+                f"the scribe {'hangs' if self.scribe.is_alive else f'ended: {self._described(self.scribe.fault)}'}"
+            )
         for name, edge in self.edges.items():
             if edge.is_alive and not edge.is_stuck:
                 continue
-            reason = "no sign of life" if edge.is_alive else f"it ended: {described(edge.fault)}"
+            reason = "no sign of life" if edge.is_alive else f"it ended: {self._described(edge.fault)}"
             self._replace(name, edge, reason)
 
     def _replace(self, name: str, edge: Edge, reason: str) -> None:
@@ -293,6 +297,10 @@ class Worker:
             held = isinstance(self.desk.state.phase, Holding)
             if held or crashes_of(self.desk.remembered.facts) < CRASHES_MAX:
                 say_at_once(self.config, self.clock, alerts.gave_up(self.config, reason, at=self.clock.now()))
+
+    def _described(self, fault: BaseException | None) -> str:
+        """In words that may go to the phone and into the ledger: the exception of a library tells what it was called with."""
+        return "without a word" if fault is None else self.redact(f"{type(fault).__name__}: {fault}")
 
     def _stop_edges(self) -> None:
         hit("main.stopping")
@@ -321,10 +329,6 @@ def say_at_once(config: Config, clock: Clock, alert: Alert) -> None:
     Phone(config, clock).deliver(outbox.delivery(row, clock.now(), config))
 
 
-def described(fault: BaseException | None) -> str:
-    return "without a word" if fault is None else f"{type(fault).__name__}: {fault}"
-
-
 def main(arguments: list[str]) -> int:
     if "--demo" in arguments:
         from simulator.demo import run
@@ -348,6 +352,7 @@ def main(arguments: list[str]) -> int:
 def live(config: Config, clock: Clock) -> int:
     """Take the data folder for this process, and run one life in it."""
     os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
     try:
         lock = DataFolder(config.data_dir).lock()
     except FolderBusy as busy:

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from events import Bar, ChainRow, Mills, Quote, Right
+from logger import Redactor
 from transport import Answer, Http, Refused, TryAgain, plain, retry_after
 from utils import Session, new_york
 
@@ -417,7 +418,8 @@ def parse_aggs(body: bytes, symbol: str) -> tuple[list[Bar], str | None, dict[st
     except UNREADABLE:
         raise ValueError("the answer is not a page of bars") from None
     if page.status not in ("OK", "DELAYED"):
-        raise ValueError(f"the answer is no page of bars but says {plain(page.status) or 'nothing'}")
+        said = page.status if re.fullmatch(r"[A-Z_]{1,20}", page.status) else "no status"
+        raise ValueError(f"the answer is no page of bars but says {said}")
     dropped: dict[str, int] = {}
     bars = []
     for row in _good(_agg, page.results, "bar: malformed", dropped) or ():
@@ -460,11 +462,11 @@ class Rest:
         self.config = config
         self.clock = clock
         self.dropped: dict[str, int] = {}
-        self._key = config.polygon_api_key.get_secret_value()
+        self._redacted = Redactor(config.secrets())
         self.http = Http(
             config.polygon_rest_url,
             config.http_timeout_seconds,
-            {"Authorization": f"Bearer {self._key}"},
+            {"Authorization": f"Bearer {config.polygon_api_key.get_secret_value()}"},
             allowed_hosts=VENDOR_HOSTS,
         )
 
@@ -565,7 +567,7 @@ class Rest:
         try:
             return parse(body)
         except ValueError as fault:
-            reason = str(fault)
+            reason = self._redacted(str(fault))
         raise TryAgain(reason)
 
     def _answer(self, path: str, params: dict[str, Any] | None = None, *, paging: bool = False) -> Answer:
@@ -592,7 +594,7 @@ class Rest:
             said = _words.decode(body)
         except UNREADABLE:
             said = _Words()
-        return plain(said.error or said.message).replace(self._key, "***") or "no reason given"
+        return plain(self._redacted(said.error or said.message)) or "no reason given"
 
 
 class _Words(Struct):
