@@ -221,14 +221,12 @@ def liquidity_of(chain: Chain, rules: Rules, at: float, spot: float, strike: int
         return -1, 0.0
     if not 0 < now.bid < now.ask or min(now.bid_size, now.ask_size) < rules.size_min:
         return -1, 0.0
-    part, of = 2 * (now.ask - now.bid), now.bid + now.ask
-    if part * rules.spread_den > rules.spread_num * of:
+    part, of, volume = 2 * (now.ask - now.bid), now.bid + now.ask, day_volume(chain, at, strike)
+    if part * rules.spread_den > rules.spread_num * of or volume < rules.volume_min:
         return -1, 0.0
-    volume = day_volume(chain, at, strike)
-    if volume < rules.volume_min or open_interest(chain, strike) < rules.interest_min:
+    if open_interest(chain, strike) < rules.interest_min:
         return -1, 0.0
-    age = at - (at - now.age_s)
-    if not -5.0 <= age <= rules.quote_age_s:
+    if not -5.0 <= at - (at - now.age_s) <= rules.quote_age_s:
         return -1, 0.0
     middle, half = (rules.delta_low + rules.delta_high) / 2, (rules.delta_high - rules.delta_low) / 2
     return volume * of, abs(now.delta - middle) / half + 100 * part / of / rules.spread_percent
@@ -264,11 +262,7 @@ def choose(chain: Chain, rules: Rules, tracked: Ints, at: float, spot: float) ->
         liquid, distance = liquidity_of(chain, rules, at, spot, strike)
         if liquid < 0:
             continue
-        if (
-            best == 0
-            or distance < nearest
-            or (distance == nearest and (liquid > most or (liquid == most and strike < best)))
-        ):
+        if best == 0 or (distance, -liquid, strike) < (nearest, -most, best):
             best, nearest, most = strike, distance, liquid
     return best
 
