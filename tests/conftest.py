@@ -20,3 +20,15 @@ def stage(shared_stage: Stage, tmp_path: Path) -> Iterator[Stage]:
     """A scripted market in the middle of a rise, standing still, and a folder for the worker."""
     yield shared_stage.fresh(tmp_path)
     shared_stage.end_lives()
+
+
+LONG_FIRST = ("tests/chaos/", "tests/test_worker_process.py", "tests/replay/", "tests/dashboard/", "tests/simulator/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first, so that no core waits for the other; what is compiled is compiled by one process."""
+    for item in items:
+        if item.nodeid.startswith("tests/replay/"):
+            item.add_marker(pytest.mark.xdist_group("compiled"))
+    rank = {place: number for number, place in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: next((rank[place] for place in LONG_FIRST if item.nodeid.startswith(place)), len(rank)))
