@@ -95,7 +95,7 @@ class Worker:
         self.asked_to_stop: str | None = None
         self.exit_code: int | None = None
         self.beat_at = time.monotonic()
-        self.asleep = threading.Event()  # never set: a sleep that also works under a shifted clock
+        self.ended = threading.Event()
         self.lines = lines
         self.work = Work()
         self.view: View | None = None
@@ -124,6 +124,7 @@ class Worker:
             self._loop()
         finally:
             self._stop_edges()
+            self.ended.set()
         return OK if self.exit_code is None else self.exit_code
 
     def _open_ledger(self) -> Remembered | None:
@@ -146,7 +147,7 @@ class Worker:
             self.log.warning(f"{crashes} unclean ends in a row: the start waits", seconds=pause)
             until = time.monotonic() + pause
             while self.asked_to_stop is None and time.monotonic() < until:
-                self.asleep.wait(0.1)
+                self.ended.wait(0.1)
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = signal.Signals(number).name
@@ -316,10 +317,11 @@ class Worker:
     def _watch_main(self) -> None:
         """A main loop that hangs is no worker: write down where every thread stands, and end at once."""
         while time.monotonic() - self.beat_at < STUCK_S:
-            self.asleep.wait(1.0)
+            if self.ended.wait(1.0):
+                return
         self.log.error("the main loop hangs; the process ends")
         faulthandler.dump_traceback()
-        time.sleep(0.5)  # the log's own threads write what was said
+        self.ended.wait(0.5)  # the log's own threads write what was said
         os._exit(BROKEN)
 
 
