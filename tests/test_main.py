@@ -10,7 +10,18 @@ import pytest
 
 from config import Config
 from desk import Desk
-from events import AnyEvent, Committed, QuoteFailed, Remembered, WorkerStarted
+from events import (
+    AnyAction,
+    AnyEvent,
+    Commit,
+    Committed,
+    Explain,
+    HalfSecondPassed,
+    QuoteFailed,
+    Remembered,
+    WatchContract,
+    WorkerStarted,
+)
 from main import OK, Worker
 from utils import SystemClock
 
@@ -56,3 +67,14 @@ def test_an_event_that_the_desk_cannot_decide_takes_none_of_those_beside_it_alon
     worker._decide([Committed(at=now, commit=1), QuoteFailed(at=now, contract="X", reason=""), Committed(at=now, commit=2)])
     assert [event.commit for event in decided[-2:]] == [1, 2]  # type: ignore[union-attr]
     assert len(worker.errors) == 1
+
+
+def test_a_commit_is_on_its_way_before_the_log_has_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(Config.from_env({**KEYS, "DATA_DIR": str(tmp_path), "TAPE": "off"}), SystemClock())
+    worker.desk = Desk(worker.config, worker.calendar, Remembered())
+    entry, watch, commit = Explain("info", "ENTRY"), WatchContract("O:IWM261120C00240000"), Commit(1, ())
+    monkeypatch.setattr(worker.desk, "decide", lambda events: [entry, watch, commit])
+    handed: list[AnyAction] = []
+    monkeypatch.setattr(worker, "_hand_over", handed.append)
+    worker._decide([HalfSecondPassed(at=worker.clock.now())])
+    assert handed == [commit, watch, entry]
