@@ -212,12 +212,12 @@ class ChainModel:
 
     # --- the standing of a contract ------------------------------------------------------------------------------------
 
-    def day_volume(self, strike: Ints, times: float, put: Bools) -> Ints:
+    def day_volume(self, strike: Ints, times: ArrayLike, put: Bools) -> Ints:
         """Contracts traded today by `times`: tens of thousands around the money by eleven, few far away, then none."""
         away = np.abs(strike / 1000 - self.reference)
         whole = np.where(strike % 1000 == 0, 1.0, 0.4)
         whim = np.exp(1.0 * (self._chance(11, strike * 2 + put) - 0.5))
-        hours = np.clip(times - self.session.open_at, 0, None) / 3600
+        hours = np.clip(np.asarray(times, dtype=float) - self.session.open_at, 0, None) / 3600
         by_now = (1 - np.exp(-hours / 1.2)) * 0.75 + 0.12 * hours
         traded: Ints = np.floor(52_000 * np.exp(-away / 2.2) * whole * whim * by_now).astype(np.int64)
         return traded

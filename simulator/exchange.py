@@ -12,6 +12,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from simulator.chain import CALL, PUT, ChainModel
 from simulator.market import (
     PUBLICATION_S,
@@ -48,6 +51,16 @@ class OptionQuote(NamedTuple):
     bid_size: int
     ask_size: int
     at: float
+
+
+class PastQuotes(NamedTuple):
+    """A contract's quotes of its last day, one where something changed: time in ns, sides in mills, sizes in contracts."""
+
+    at_ns: NDArray[np.int64]
+    bid: NDArray[np.int64]
+    ask: NDArray[np.int64]
+    bid_size: NDArray[np.int64]
+    ask_size: NDArray[np.int64]
 
 
 class Market:
@@ -137,7 +150,9 @@ class Market:
         )
 
     def known(self, symbol: str, day: date) -> Columns | None:
-        """The second bars of a date as the feed has told them by now."""
+        """The second bars of a date as the feed has told them by now; an option's on its last day, made of what it traded."""
+        if symbol.startswith("O:"):
+            return self._option_seconds(symbol, day)
         whole = self.symbol_day(symbol, day)
         return None if whole is None else whole.as_of(self.clock.now() - self.lag_s)
 
@@ -220,6 +235,49 @@ class Market:
             return None
         said = rows[0]["last_quote"]
         return OptionQuote(said["bid"], said["ask"], said["bid_size"], said["ask_size"], said["last_updated"] / 1e9)
+
+    # --- options as they were ------------------------------------------------------------------------------------------
+
+    def _last_day(self, ticker: str) -> tuple[ChainModel, int, int] | None:
+        """The chain of a contract, whether it is a call or a put, and its strike in mills; None if there is no such contract."""
+        expiry = expiry_of(ticker)
+        chain = self.chain(expiry) if expiry and expiry <= new_york(self.clock.now()).date() else None
+        for right in (CALL, PUT):
+            if chain is not None and ticker in chain.tickers[right]:
+                return chain, right, int(chain.strikes[chain.tickers[right].index(ticker)])
+        return None
+
+    def past_quotes(self, ticker: str) -> PastQuotes | None:
+        """Every quote of a contract's last day by now, none before the open; None if there is no such contract."""
+        found = self._last_day(ticker)
+        if found is None:
+            return None
+        chain, right, strike = found
+        session = chain.session
+        times = np.arange(session.open_at, max(min(session.close_at, int(self.clock.now() - self.lag_s)), session.open_at))
+        quotes = chain.quotes(times, self._spots(session, times), np.full(len(times), strike), right == PUT)
+        sides = (quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size)
+        changed = np.any([np.diff(side, prepend=-1) != 0 for side in sides], axis=0)
+        return PastQuotes(times[changed] * 1_000_000_000, *(side[changed] for side in sides))
+
+    def _spots(self, session: Session, times: NDArray[np.int64]) -> NDArray[np.float64]:
+        opened = self.symbol_day("IWM", session.date)
+        assert opened is not None
+        return MarketDay(session, {"IWM": opened}).spot("IWM", times.astype(np.float64))
+
+    def _option_seconds(self, ticker: str, day: date) -> Columns | None:
+        """Seconds in which the contract traded, at the ask."""
+        found = self._last_day(ticker)
+        if found is None or found[0].session.date != day:
+            return None
+        chain, right, strike = found
+        session, put = chain.session, np.array(right == PUT)
+        times = np.arange(session.open_at, max(min(session.close_at, int(self.clock.now() - self.lag_s)), session.open_at))
+        strikes = np.full(len(times), strike)
+        traded = np.diff(chain.day_volume(strikes, times + 1.0, put), prepend=0)
+        price = chain.quotes(times, self._spots(session, times), strikes, put).ask / 1000
+        bars = Columns(times, price, price, price, price, traded.astype(np.float64), price, np.minimum(traded, 3))
+        return bars.take(traded > 0)
 
     def force_quote(
         self, ticker: str, bid: float, ask: float, bid_size: int = 50, ask_size: int = 50, age_s: float = 0.0

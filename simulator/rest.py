@@ -1,7 +1,7 @@
-"""The REST side: chain snapshots, single contracts, aggregates and market status, as Massive answers them.
+"""The REST side: chain snapshots, single contracts, aggregates, past option quotes and market status, as Massive answers them.
 
 Rules: answers are of the market's time. `next_url` is absolute and holds a cursor, never a key. `keys` empty accepts any
-key; `plan` False answers 403 to snapshots; `per_minute` limits requests a minute of market time; `pages_of` cuts pages.
+key; `plan` False answers 403 to snapshots and quotes; `per_minute` limits requests a minute of market time; `pages_of` cuts pages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import numpy as np
 from exchange_calendars import get_calendar
+from numpy.typing import NDArray
 
 from simulator.chain import CALL, PUT
 from simulator.exchange import Market, expiry_of, midnight
@@ -24,6 +26,7 @@ from simulator.http import Answer, HttpServer, Request
 from simulator.market import COLUMN_NAMES, Columns, aggregate
 from utils import new_york
 
+NS = 1_000_000_000
 SPANS_S = {"second": 1, "minute": 60, "hour": 3600}
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "": lambda a, b: a == b, ".gte": lambda a, b: a >= b, ".gt": lambda a, b: a > b,
@@ -88,6 +91,8 @@ class RestServer(HttpServer):
             return self._contract(match[1], match[2])
         if match := re.fullmatch(r"/v2/aggs/ticker/([\w.:]+)/range/(\d+)/(\w+)/([\d-]+)/([\d-]+)", path):
             return self._aggregates(match[1], int(match[2]), match[3], match[4], match[5], request.query)
+        if match := re.fullmatch(r"/v3/quotes/(O:\w+)", path):
+            return self._quotes(match[1], request.query)
         if path == "/v1/marketstatus/now":
             return self._status()
         if path == "/v1/marketstatus/upcoming":
@@ -136,6 +141,43 @@ class RestServer(HttpServer):
         if not rows:
             raise Refused(404, status="NOT_FOUND", message="Options contract not found.")
         return {"request_id": uuid4().hex, "results": rows[0], "status": self._word()}
+
+    def _quotes(self, ticker: str, query: dict[str, str]) -> dict[str, Any]:
+        """Past quotes, the newest first unless asked otherwise."""
+        if not self.plan:
+            raise Refused(403, status="NOT_AUTHORIZED", message=NOT_ENTITLED)
+        offset = 0
+        if "cursor" in query:
+            kept = _uncursor(query["cursor"])
+            query, offset = {str(name): str(value) for name, value in kept["query"].items()}, int(kept["offset"])
+        limit = int(query.get("limit", "1000"))
+        if not 1 <= limit <= 50_000:
+            raise ValueError("limit must be between 1 and 50000")
+        if query.get("sort", "timestamp") != "timestamp":
+            raise ValueError("sort must be timestamp")
+        past = self.market.past_quotes(ticker)
+        chosen = np.empty(0, np.int64) if past is None else np.flatnonzero(_when(query, past.at_ns))
+        if query.get("order", "desc") == "desc":
+            chosen = chosen[::-1]
+        size = min(limit, self.pages_of or limit)
+        page = chosen[offset : offset + size]
+        columns = () if past is None else (page.tolist(), *(column[page].tolist() for column in past))
+        body: dict[str, Any] = {
+            "request_id": uuid4().hex, "status": self._word(),
+            "results": [
+                {
+                    "ask_exchange": 302, "ask_price": ask / 1000, "ask_size": asked, "bid_exchange": 316, "bid_price": bid / 1000,
+                    "bid_size": wanted, "sequence_number": number + 1, "sip_timestamp": at,
+                }
+                for number, at, bid, ask, wanted, asked in zip(*columns, strict=True)
+            ],
+        }  # fmt: skip
+        if offset + size < len(chosen):
+            asked_for = {name: value for name, value in query.items() if name != "apiKey"}
+            body["next_url"] = (
+                f"{self.url}/v3/quotes/{ticker}?cursor={_cursor({'query': asked_for, 'offset': offset + size})}"
+            )
+        return body
 
     def _word(self) -> str:
         return "DELAYED" if self.market.lag_s else "OK"
@@ -252,6 +294,19 @@ def _moment(text: str, *, end: bool) -> int:
 def _passes(query: dict[str, str], name: str, value: Any, read: Callable[[str], Any]) -> bool:
     asked = [(compare, query[name + suffix]) for suffix, compare in COMPARISONS.items() if name + suffix in query]
     return all(compare(value, read(bound)) for compare, bound in asked)
+
+
+def _when(query: dict[str, str], at_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which times the `timestamp` parameters let through: nanoseconds, or dates of New York."""
+    chosen = np.ones(len(at_ns), np.bool_)
+    for suffix, compare in COMPARISONS.items():
+        if text := query.get(f"timestamp{suffix}"):
+            if "-" not in text:
+                chosen &= compare(at_ns, int(text))
+                continue
+            first, after = (int(midnight(date.fromisoformat(text) + timedelta(days=k))) * NS for k in (0, 1))
+            chosen &= compare(at_ns, first) if suffix else (at_ns >= first) & (at_ns < after)
+    return chosen
 
 
 def _cursor(state: dict[str, Any]) -> str:

@@ -222,3 +222,54 @@ def test_what_is_wrong_with_a_request_is_a_400(get):
     for bad in ({"limit": 251}, {"limit": 0}, {"sort": "delta"}, {"contract_type": "other"}, {"cursor": "%%%"}):
         assert get(CHAIN, **bad).status_code == 400
     assert get("/v2/aggs/ticker/IWM/range/1/fortnight/2026-11-18/2026-11-19").status_code == 400
+
+
+def test_past_quotes_are_the_newest_first_and_page_without_a_key(get, sim):
+    yesterday = next(ticker for ticker in sim.market.chain(date(2026, 11, 19)).tickers[0] if ticker.endswith("C00240000"))
+    page = get(f"/v3/quotes/{yesterday}").json()
+    stamps = [row["sip_timestamp"] for row in page["results"]]
+    assert len(stamps) == 1000
+    assert stamps == sorted(stamps, reverse=True)
+    assert set(page["results"][0]) == {
+        "ask_exchange", "ask_price", "ask_size", "bid_exchange", "bid_price", "bid_size", "sequence_number", "sip_timestamp",
+    }  # fmt: skip
+    assert "cursor=" in page["next_url"]
+    assert "apiKey" not in page["next_url"]
+    following = get(page["next_url"]).json()["results"]
+    assert following[0]["sip_timestamp"] < stamps[-1]
+
+
+def test_past_quotes_of_a_stretch_are_the_chain_of_that_time(get, sim):
+    session = sim.market.calendar.on(date(2026, 11, 19))
+    chain = sim.market.chain(session.date)
+    at = session.open_at + 3600
+    between = {"timestamp.gte": at * 10**9, "timestamp.lt": (at + 60) * 10**9, "order": "asc"}
+    rows = get("/v3/quotes/O:IWM261119C00240000", **between).json()["results"]
+    assert 10 < len(rows) <= 60
+    for row in rows:
+        second = row["sip_timestamp"] // 10**9
+        assert at <= second < at + 60
+        true = chain.quotes(second, sim.market.spot(second), 240_000)
+        assert (row["bid_price"], row["ask_price"]) == (true.bid / 1000, true.ask / 1000)
+        assert (row["bid_size"], row["ask_size"]) == (true.bid_size, true.ask_size)
+    whole = get("/v3/quotes/O:IWM261119C00240000", timestamp="2026-11-19", limit=50_000).json()
+    assert "next_url" not in whole
+    assert whole["results"][-1]["sip_timestamp"] == session.open_at * 10**9
+
+
+def test_past_quotes_need_the_plan_and_an_unknown_contract_has_none(get, sim):
+    assert get("/v3/quotes/O:IWM261119C00999000").json()["results"] == []
+    assert get("/v3/quotes/O:IWM261119C00240000", limit=50_001).status_code == 400
+    sim.rest.plan = False
+    refused = get("/v3/quotes/O:IWM261119C00240000")
+    assert (refused.status_code, refused.json()["status"]) == (403, "NOT_AUTHORIZED")
+
+
+def test_an_options_minutes_sum_to_what_it_traded_that_day(get, sim):
+    session = sim.market.calendar.on(date(2026, 11, 19))
+    chain = sim.market.chain(session.date)
+    path = "/v2/aggs/ticker/O:IWM261119C00240000/range/1/minute/2026-11-19/2026-11-19"
+    bars = get(path, limit=50_000).json()["results"]
+    strike = chain.strikes[chain.strikes == 240_000]
+    assert sum(bar["v"] for bar in bars) == chain.day_volume(strike, session.close_at, False)[0]
+    assert all(session.open_at * 1000 <= bar["t"] < session.close_at * 1000 for bar in bars)
