@@ -114,6 +114,7 @@ class Play:
         self.trader = Trader(stage)
         self.toll = Toll()
         self.runs_on = runs_on
+        self.has_ledger = False
 
     # --- lives ---------------------------------------------------------------------------------------------------------
 
@@ -159,7 +160,8 @@ class Play:
         stage.worker.kill()
         self.toll.kills += 1
         self.toll.while_starting += how == "while starting" or place in EARLY
-        kept = self.ledger()
+        self.has_ledger = self.has_ledger or (stage.data / "ledger.sqlite3").exists()  # a first life may die before it
+        kept = self.ledger() if self.has_ledger else Remembered()
         self.toll.open_or_pending += kept.position is not None or any(
             row.outcome in ("queued", "sending", "failed", "unknown") for row in kept.outbox
         )
