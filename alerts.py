@@ -244,8 +244,11 @@ def buy(
 def sell(
     config: Config, trade: Trade, record: Tally, *, last_mark: Mills | None, spot: float | None, vwap: float | None
 ) -> Alert:
-    """SELL, as the rules word it; of a trade that expired unsold, what became of it."""
-    expired = trade.reason == "expired"
+    """SELL, as the rules word it; of a trade that expired unsold, what became of it.
+
+    Whoever told that he has nothing to sell is told so at normal priority: only the assumed trade ends.
+    """
+    expired, idle = trade.reason == "expired", nothing_held(trade)
     lines = [
         f"Reason: {trade.detail or trade.reason.capitalize()}",
         "",
@@ -259,20 +262,27 @@ def sell(
         *lifetime(record),
         "",
         *(["⚠️ Stale price: the last bid known, look before you trust it"] if trade.stale else []),
-        way_out(trade) if expired else "✅ Close at market / best bid",
+        idle or (way_out(trade) if expired else "✅ Close at market / best bid"),
         *way_in(config, trade.id, trade.closed_at),
     ]
     action = "EXPIRED" if expired else "SELL"
     return _alert(
         sell_id(trade.id),
         "SELL",
-        f"{'⌛' if expired else '🚪'} {config.symbol} 0DTE CALL — {action}",
+        f"{'⌛' if expired else '🚪'} {config.symbol} 0DTE CALL — {action}" + (" (not yours)" if idle else ""),
         lines,
         at=trade.closed_at,
         trade_id=trade.id,
-        priority=config.sell_priority,
+        priority=0 if idle else config.sell_priority,
         rings_s=config.sell_expire_seconds,
     )
+
+
+def nothing_held(side: Position | Trade) -> str:
+    """That the owner told he has nothing to sell; empty if he may have."""
+    if side.skipped:
+        return "👤 You skipped it: nothing to close"
+    return "" if side.real_exit is None else f"👤 You sold it at {dollars(side.real_exit)}: nothing to close"
 
 
 def way_in(config: Config, trade_id: str, at: float) -> list[str]:
@@ -315,7 +325,8 @@ def missed_buy(config: Config, position: Position, why: str, *, at: float) -> Al
 
 def held(position: Position) -> list[str]:
     mark = "" if position.last_mark is None else f", last mark {dollars(position.last_mark)}"
-    return [f"📊 {position.contract}", f"Entry {dollars(position.entry)}, peak {dollars(position.peak)}{mark}"]
+    told = [f"📊 {position.contract}", f"Entry {dollars(position.entry)}, peak {dollars(position.peak)}{mark}"]
+    return [*told, idle] if (idle := nothing_held(position)) else told
 
 
 def _unwatched(position: Position, name: str, title: str, *lines: str, at: float) -> Alert:
@@ -325,7 +336,7 @@ def _unwatched(position: Position, name: str, title: str, *lines: str, at: float
         title,
         [*lines, "", *held(position)],
         at=at,
-        priority=1,
+        priority=0 if nothing_held(position) else 1,
         trade_id=position.id,
         expires_at=position.session_close_at + AFTER_CLOSE_S,
     )

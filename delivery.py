@@ -193,6 +193,13 @@ def receipt_seen(turn: Turn, event: ReceiptSeen) -> None:
         turn.set(outbox={**turn.state.outbox, row.alert.id: after})
 
 
+def answered(turn: Turn, alert_id: str, who: str) -> None:
+    """The owner has acted on it: it was seen, whatever its receipt says, and need not be said once more."""
+    row = turn.state.outbox.get(alert_id)
+    if row is not None and row.outcome == "delivered" and row.alert.priority == 2 and row.acknowledged_at is None:
+        keep(turn, replace(row, acknowledged_at=turn.at, acknowledged_by=f"the {who}"))
+
+
 def phone_checked(turn: Turn, event: PhoneChecked) -> None:
     turn.set(line=outbox.line_checked(turn.state.line, event))
     judge_line(turn)

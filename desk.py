@@ -497,8 +497,11 @@ class Desk:
 
     def _obey(self, turn: Turn, event: OperatorSpoke) -> None:
         """A person's word; every one is written to the ledger."""
-        turn.write(Noted(turn.at, event.command, {"who": event.who, "price": event.price}))
         turn.log("warning", f"by hand: {event.command}", who=event.who)
+        if event.command in ("took_it", "sold_it", "skipped_it"):
+            holding.take_word(turn, event)
+            return
+        turn.write(Noted(turn.at, event.command, {"who": event.who, "price": event.price}))
         phase = turn.state.phase
         match event.command:
             case "stop_entries" | "resume_entries":
@@ -506,10 +509,8 @@ class Desk:
                 turn.set(entries_stopped=stopped)
                 turn.write(FactSet("entries_stopped", "yes" if stopped else "no"))
             case "close_now":
-                if isinstance(phase, Holding):
+                if isinstance(phase, Holding) and event.trade_id in (None, phase.position.id):
                     holding.close(turn, self.market, risk_manager.Leave("by hand", "Closed by hand"))
-            case "took_it" | "skipped_it":
-                holding.take_fill(turn, event.price if event.command == "took_it" else None)
 
     def _stop(self, turn: Turn, event: StopRequested) -> None:
         if turn.state.stopping is not None:

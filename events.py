@@ -67,7 +67,10 @@ class ChainRow(Struct, frozen=True, gc=False):
 
 
 class Position(Struct, frozen=True):
-    """The one open position: assumed bought at `entry`, followed to its exit."""
+    """The one open position: assumed bought at `entry`, followed to its exit.
+
+    The owner's side, as far as he told it: bought at `real_entry`, sold already at `real_exit`, or `skipped`.
+    """
 
     id: str
     contract: str
@@ -84,6 +87,8 @@ class Position(Struct, frozen=True):
     stop_hits: int = 0
     below_since: int | None = None
     real_entry: Mills | None = None
+    real_exit: Mills | None = None
+    skipped: bool = False
     signal: dict[str, float | str | None] = {}
 
 
@@ -93,7 +98,10 @@ ExitReason = Literal[
 
 
 class Trade(Struct, frozen=True):
-    """A closed position, never changed again. `pnl` is mills per contract of 100 shares, fees off; None: unresolved."""
+    """A closed position, never changed again but for what its owner tells of his own side (`real_*`, `skipped`).
+
+    `pnl` is mills per contract of 100 shares, fees off; None: unresolved.
+    """
 
     id: str
     contract: str
@@ -114,6 +122,7 @@ class Trade(Struct, frozen=True):
     real_entry: Mills | None = None
     real_exit: Mills | None = None
     real_pnl: Mills | None = None
+    skipped: bool = False
     signal: dict[str, float | str | None] = {}
 
 
@@ -355,11 +364,15 @@ class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False):
 
 
 class OperatorSpoke(Event, frozen=True, kw_only=True):
-    """A person's word: `stop entries`, `resume entries`, `close now`, `I took it`, `I skipped it`."""
+    """A person's word: `stop entries`, `resume entries`, `close now`, `I took it`, `I sold it`, `I skipped it`.
 
-    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "skipped_it"]
+    `trade_id`: which position or closed trade is meant; None: the one that is open.
+    """
+
+    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it"]
     who: str
     price: Mills | None = None
+    trade_id: str | None = None
 
 
 class ThreadFailed(Event, frozen=True, kw_only=True):

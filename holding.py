@@ -7,6 +7,7 @@ fresh quote the owner is told that the stops cannot fire, and the time stop stil
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -19,7 +20,8 @@ from events import (
     ChainRow,
     FactSet,
     FetchSettlement,
-    Mills,
+    Noted,
+    OperatorSpoke,
     Position,
     PositionClosed,
     PositionMarked,
@@ -153,18 +155,60 @@ def judge(turn: Turn, market: Market, quote: Quote | None = None) -> None:
         close(turn, market, leave)
 
 
-def take_fill(turn: Turn, price: Mills | None) -> None:
-    """What the owner really paid (None: nothing, the BUY was skipped): the stop and a second P&L run on it from here."""
-    holding = turn.state.phase
-    if not isinstance(holding, Holding):
+def take_word(turn: Turn, event: OperatorSpoke) -> None:
+    """What the owner did: bought, sold, or neither. The stop and a second P&L run on it; every word is noted, refused ones too.
+
+    While the position is open, "I took it" says that he holds it. Of a closed trade, the note itself keeps his side.
+    """
+    side = side_of(turn, event.trade_id)
+    why = "no such trade" if side is None else word_refusal(side, event)
+    trade_id = None if side is None else side.id
+    note: dict[str, float | str | None] = {"who": event.who, "price": event.price, "trade": trade_id}
+    if side is None or why is not None:
+        turn.write(Noted(turn.at, event.command, {**note, "refused": why}))
+        turn.log("warning", f"not taken: {why}", id=event.trade_id)
         return
-    why = None if price is None else risk_manager.fill_refusal(holding.position, price)
-    if why is not None:
-        turn.log("warning", f"fill not taken: {why}", id=holding.position.id)
+    told: dict[str, Any] = {"real_entry": side.real_entry, "real_exit": side.real_exit, "skipped": False}
+    match event.command:
+        case "took_it":
+            told["real_entry"] = event.price
+            if isinstance(side, Position):
+                told["real_exit"] = None
+        case "sold_it":
+            told["real_exit"] = event.price
+        case _:
+            told = {"real_entry": None, "real_exit": None, "skipped": True}
+    if isinstance(side, Position):
+        assert isinstance(turn.state.phase, Holding | Settling)
+        position = replace(side, **told)
+        turn.set(phase=replace(turn.state.phase, position=position))
+        turn.write(PositionMarked(position))
+        turn.write(Noted(turn.at, event.command, note))
         return
-    position = replace(holding.position, real_entry=price)
-    turn.set(phase=replace(holding, position=position))
-    turn.write(PositionMarked(position))
+    trade = pnl_tracker.told(side, **told)
+    trades = tuple(trade if other.id == trade.id else other for other in turn.state.trades)
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day))
+    kept = {"real_entry": trade.real_entry, "real_exit": trade.real_exit, "real_pnl": trade.real_pnl}
+    turn.write(Noted(turn.at, event.command, {**note, **kept, "skipped": "yes" if trade.skipped else "no"}))
+    if not pnl_tracker.owner_holds(trade):
+        delivery.answered(turn, alerts.sell_id(trade.id), event.who)
+
+
+def side_of(turn: Turn, trade_id: str | None) -> Position | Trade | None:
+    """The open position (`trade_id` None: that one), or a closed trade."""
+    phase = turn.state.phase
+    if isinstance(phase, Holding | Settling) and trade_id in (None, phase.position.id):
+        return phase.position
+    return next((trade for trade in reversed(turn.state.trades) if trade.id == trade_id), None)
+
+
+def word_refusal(side: Position | Trade, event: OperatorSpoke) -> str | None:
+    if event.command == "skipped_it":
+        return None
+    if event.price is None:
+        return "no price"
+    refusal = risk_manager.fill_refusal if event.command == "took_it" else risk_manager.sale_refusal
+    return refusal(side, event.price)
 
 
 def sight_of(turn: Turn, market: Market, holding: Holding, quote: Quote | None) -> Sight:

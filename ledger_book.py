@@ -214,10 +214,13 @@ def load(connection: Connection, now: float) -> Remembered:
     trades: dict[str, Trade] = {}
     opened: dict[str, str] = {}
     for kind, subject, time, body in connection.execute(
-        "SELECT kind, subject, time, body FROM journal WHERE kind IN ('opened', 'closed', 'settled', 'voided') ORDER BY seq"
+        "SELECT kind, subject, time, body FROM journal WHERE kind IN ('opened', 'closed', 'settled', 'voided')"
+        " OR (kind = 'noted' AND subject IN ('took_it', 'sold_it', 'skipped_it')) ORDER BY seq"
     ).fetchall():
         if kind == "opened":
             opened[subject] = time[:10]
+        elif kind == "noted":
+            _hear(trades, msgspec.json.decode(body))
         elif kind != "voided":
             trades[subject] = msgspec.json.decode(body, type=Trade)
     rows = connection.execute(
@@ -237,6 +240,14 @@ def load(connection: Connection, now: float) -> Remembered:
         trades_opened_on={day: days.count(day) for day in dict.fromkeys(days)},
         notes=tuple(Noted(at, subject, msgspec.json.decode(body)) for at, subject, body in reversed(noted)),
     )
+
+
+def _hear(trades: dict[str, Trade], word: dict[str, Any]) -> None:
+    """What the owner told of a closed trade: the last word of it stands. Of an open one, the closed trade has it already."""
+    trade = trades.get(word.get("trade") or "")
+    if trade is not None and "real_pnl" in word:
+        side = {name: word[name] for name in ("real_entry", "real_exit", "real_pnl")}
+        trades[trade.id] = structs.replace(trade, **side, skipped=word["skipped"] == "yes")
 
 
 def lines(connection: Connection) -> list[Line]:

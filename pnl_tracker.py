@@ -108,17 +108,15 @@ def settle(
     fee: Mills = 0,
     quote: Quote | None = None,
     stale: bool = False,
-    real_exit: Mills | None = None,
 ) -> Trade:
     """The trade that closing `position` at `exit` makes; `exit` None leaves it unresolved. `fee` is per contract and way.
 
-    `quote` is the one that was sold into. The real P&L runs on the owner's own fill, if one was told, and takes the assumed
-    exit where only the entry was. ValueError for a negative exit or fee.
+    `quote` is the one that was sold into. The real P&L runs on the prices that the owner told. ValueError for a negative exit
+    or fee.
     """
     if fee < 0 or (exit is not None and exit < 0):
         raise ValueError("an exit price and a fee are not negative")
-    sold = exit if real_exit is None else real_exit
-    return Trade(
+    trade = Trade(
         id=position.id,
         contract=position.contract,
         strike=position.strike,
@@ -135,11 +133,29 @@ def settle(
         fees=2 * fee,
         pnl=None if exit is None else profit(position.entry, exit, fee),
         stale=stale,
-        real_entry=position.real_entry,
-        real_exit=real_exit,
-        real_pnl=None if position.real_entry is None or sold is None else profit(position.real_entry, sold, fee),
         signal=position.signal,
     )
+    return told(trade, real_entry=position.real_entry, real_exit=position.real_exit, skipped=position.skipped)
+
+
+def told(trade: Trade, *, real_entry: Mills | None, real_exit: Mills | None, skipped: bool) -> Trade:
+    """The trade with the owner's own side of it. Of a side that was not told, the assumed price stands in; of neither, no P&L."""
+    bought = trade.entry if real_entry is None else real_entry
+    sold = trade.exit if real_exit is None else real_exit
+    silent = skipped or real_entry is real_exit is None
+    own = None if silent or sold is None else profit(bought, sold) - trade.fees
+    return replace(trade, real_entry=real_entry, real_exit=real_exit, skipped=skipped, real_pnl=own)
+
+
+def owner_holds(side: Position | Trade) -> bool:
+    """Whether, as far as the owner told, there is something of his to sell."""
+    return not side.skipped and side.real_exit is None
+
+
+def real_balance(trades: Iterable[Trade]) -> tuple[Mills, int]:
+    """What the trades made on the owner's own prices, and how many he told of."""
+    own = [trade.real_pnl for trade in trades if trade.real_pnl is not None]
+    return sum(own), len(own)
 
 
 def critical_levels(before: Record, after: Record, limit: Mills) -> tuple[Mills, ...]:
@@ -158,6 +174,7 @@ SOUND, DAMAGED, IMPOSSIBLE = 0, 1, 2
 COLUMNS = (
     "id", "contract", "expiration", "strike", "opened", "closed", "entry", "entry_bid", "entry_ask", "exit", "exit_bid",
     "exit_ask", "peak", "fees", "pnl", "balance", "reason", "detail", "stale", "real_entry", "real_exit", "real_pnl",
+    "skipped",
 )  # fmt: skip
 
 
@@ -191,6 +208,7 @@ def table(trades: Iterable[Trade]) -> Iterable[dict[str, str]]:
             "reason": _harmless(trade.reason),
             "detail": _harmless(trade.detail),
             "stale": "yes" if trade.stale else "no",
+            "skipped": "yes" if trade.skipped else "no",
             "balance": _plain(balance),
             **{f"{name}_bid": _plain(quote.bid if quote else None) for name, quote in quotes.items()},
             **{f"{name}_ask": _plain(quote.ask if quote else None) for name, quote in quotes.items()},
@@ -276,6 +294,9 @@ def _summary(remembered: Remembered) -> list[str]:
     unresolved = f", {record.unresolved} unresolved" if record.unresolved else ""
     lines = [f"{record.trades} trades, {record.wins}W-{record.losses}L{rate}{unresolved}"]
     lines.append(f"Lifetime {signed_dollars(record.balance)}")
+    own, count = real_balance(remembered.trades)
+    if count:
+        lines.append(f"Yours, at the prices you told: {signed_dollars(own)} in {count} of them")
     if held:
         lines.append(
             f"Open: {held.contract}, bought {new_york(held.opened_at):%Y-%m-%d %H:%M:%S} ET at {_plain(held.entry)}"

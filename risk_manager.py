@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from events import ExitReason, Mills, Position, Quote
+from events import ExitReason, Mills, Position, Quote, Trade
 from utils import CENT, Session, clock_text, dollars, to_mills, up_to_cent
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ BLIND_AFTER_S = 10.0
 CHAIN_MAX_AGE_S = 60.0
 SPREAD_LIMIT = Fraction(1, 2)
 UNDERLYING_TOLERANCE = 0.005
+SALE_MAX_PEAKS = 10
 
 
 # --- the session's own times -------------------------------------------------------------------------------------------
@@ -105,13 +106,20 @@ def stopped(config: Config, entry: Mills, price: Mills) -> bool:
 
 def stop_basis(position: Position) -> Mills:
     """What the stop is measured from: the assumed entry, or the owner's own fill where that was dearer and so stops first."""
-    return max(position.entry, position.real_entry or 0)
+    return position.entry if position.real_exit is not None else max(position.entry, position.real_entry or 0)
 
 
-def fill_refusal(position: Position, price: Mills) -> str | None:
+def fill_refusal(of: Position | Trade, price: Mills) -> str | None:
     """Why a price cannot be what the owner paid: a slip of the finger must not become a stop."""
-    if price <= 0 or not Fraction(1, 2) <= Fraction(price, position.entry) <= 2:
-        return f"{dollars(price)} is not near the {dollars(position.entry)} of the BUY"
+    if price <= 0 or not Fraction(1, 2) <= Fraction(price, of.entry) <= 2:
+        return f"{dollars(price)} is not near the {dollars(of.entry)} of the BUY"
+    return None
+
+
+def sale_refusal(of: Position | Trade, price: Mills) -> str | None:
+    """Why a price cannot be what the owner sold at: a point that was left out. Whoever waits may get far less or far more."""
+    if not 0 <= price <= SALE_MAX_PEAKS * of.peak:
+        return f"{dollars(price)} is far from anything that {of.contract} was worth (at most {dollars(of.peak)})"
     return None
 
 

@@ -14,20 +14,23 @@ import risk_manager
 from dashboard.guard import Guard, Who
 from dashboard.server import Answer
 from dashboard.view import View
-from desk_state import Holding
-from events import Mills, OperatorSpoke
+from desk_state import Holding, State
+from events import Mills, OperatorSpoke, Position, Trade
 from utils import dollars, to_mills
 
 if TYPE_CHECKING:
     from threads import Emit
 
 JSON = "application/json"
-Command = Literal["stop_entries", "resume_entries", "close_now", "took_it", "skipped_it"]
-OF_A_POSITION = ("close_now", "took_it", "skipped_it")
+Command = Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it"]
+OF_A_TRADE = ("took_it", "sold_it", "skipped_it")
 
 
 class Asked(Struct, frozen=True, forbid_unknown_fields=True):
-    """`price` in dollars as a person writes it; `position` is the one the person was looking at; `confirm` is the second press."""
+    """`price` in dollars as a person writes it; `confirm` is the second press.
+
+    `position` is the one the person was looking at; what he really paid and got may be told of a closed trade too.
+    """
 
     command: Command
     price: str = ""
@@ -62,34 +65,49 @@ class Actions:
             return said(202, question(asked, view, price), confirm=promise)
         if not self._guard.kept(asked.confirm, what, self._now()):
             return said(409, "that was too late, or for something else: press twice again")
-        self._emit(OperatorSpoke(at=self._now(), command=asked.command, who=who, price=price))
+        about = asked.position or None
+        self._emit(OperatorSpoke(at=self._now(), command=asked.command, who=who, price=price, trade_id=about))
         return said(200, done(asked, price))
 
     @staticmethod
     def _possible(asked: Asked, view: View, trade_id: str | None) -> Mills | None:
         """The price said, if one is wanted. Impossible for what cannot be done now."""
-        phase = view.state.phase
-        if asked.command not in OF_A_POSITION:
+        if asked.command not in (*OF_A_TRADE, "close_now"):
             return None
-        if not isinstance(phase, Holding):
-            raise Impossible("no position is open")
-        if phase.position.id != asked.position or trade_id not in (None, phase.position.id):
-            raise Impossible("that position is no longer the open one")
-        if asked.command != "took_it":
+        if trade_id not in (None, asked.position):
+            raise Impossible("this link is about another trade")
+        side = side_of(view.state, asked.position)
+        if not isinstance(side, Position) and asked.command == "close_now":
+            is_open = isinstance(view.state.phase, Holding)
+            raise Impossible("that position is no longer the open one" if is_open else "no position is open")
+        if side is None:
+            raise Impossible("there is no such trade")
+        if asked.command not in ("took_it", "sold_it"):
             return None
         try:
             price = to_mills(Decimal(asked.price.strip().lstrip("$")))
         except (InvalidOperation, ValueError, OverflowError):
             raise Impossible("at which price? Write it like 1.43") from None
-        why = risk_manager.fill_refusal(phase.position, price)
+        refusal = risk_manager.fill_refusal if asked.command == "took_it" else risk_manager.sale_refusal
+        why = refusal(side, price)
         if why is not None:
             raise Impossible(why)
         return price
 
 
+def side_of(state: State, trade_id: str) -> Position | Trade | None:
+    """The open position or the closed trade of this id."""
+    phase = state.phase
+    if isinstance(phase, Holding) and phase.position.id == trade_id:
+        return phase.position
+    return next((trade for trade in reversed(state.trades) if trade.id == trade_id), None)
+
+
 def question(asked: Asked, view: View, price: Mills | None) -> str:
     """What the second press will do."""
     phase = view.state.phase
+    is_open = isinstance(phase, Holding) and phase.position.id == asked.position
+    at = dollars(price or 0)
     match asked.command:
         case "stop_entries":
             return "No more BUY until entries are resumed, across restarts too. Press again."
@@ -97,12 +115,21 @@ def question(asked: Asked, view: View, price: Mills | None) -> str:
             return "BUYs are allowed again. Press again."
         case "close_now":
             bid = phase.position.last_bid if isinstance(phase, Holding) else None
-            at = "" if bid is None else f" at about {dollars(bid)}"
-            return f"The SELL is sent now, and the position booked as closed{at}. Press again."
+            about = "" if bid is None else f" at about {dollars(bid)}"
+            return f"The SELL is sent now, and the position booked as closed{about}. Press again."
         case "took_it":
-            return f"You bought at {dollars(price or 0)}: your P&L and your stop run on it. Press again."
+            runs = "your P&L and your stop run on it" if is_open else "your P&L of it is made of that"
+            return f"You bought at {at}: {runs}. Press again."
+        case "sold_it":
+            ends = (
+                "the assumed fill is followed on, and its SELL will not ring"
+                if is_open
+                else "your P&L of it is made of that"
+            )
+            return f"You sold at {at}: {ends}. Press again."
         case "skipped_it":
-            return "You did not buy: only the assumed fill is followed. Press again."
+            then = "only the assumed fill is followed, and its SELL will not ring" if is_open else "no P&L of yours"
+            return f"You did not buy: {then}. Press again."
 
 
 def done(asked: Asked, price: Mills | None) -> str:
@@ -115,6 +142,8 @@ def done(asked: Asked, price: Mills | None) -> str:
             return "The position is being closed."
         case "took_it":
             return f"Noted: you took it at {dollars(price or 0)}."
+        case "sold_it":
+            return f"Noted: you sold it at {dollars(price or 0)}."
         case "skipped_it":
             return "Noted: you skipped it."
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import contract_selector
+import pnl_tracker
 import risk_manager
 from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies, latency_s, rows
@@ -15,7 +16,7 @@ from dashboard.view import View
 from desk_state import Chain, Holding, Seeking, Settling, State
 from events import ChainRow, Mills, Outgoing, Position, Trade
 from signals import Gate
-from utils import clock_text, dollars, new_york, signed_dollars
+from utils import SHARES, clock_text, dollars, new_york, signed_dollars
 
 if TYPE_CHECKING:
     from config import Config
@@ -238,14 +239,22 @@ def position(config: Config, view: View) -> Section | None:
         "quote_at": age,
         "peak": dollars(held.peak),
         "change": "" if mark is None else f"{float(Fraction(mark, held.entry) - 1):+.1%}",
-        "worth": "" if held.last_bid is None else signed_dollars((held.last_bid - held.entry) * 100),
+        "worth": "" if held.last_bid is None else signed_dollars((held.last_bid - held.entry) * SHARES),
         "real_entry": "" if held.real_entry is None else dollars(held.real_entry),
-        "real_worth": ""
-        if held.real_entry is None or held.last_bid is None
-        else signed_dollars((held.last_bid - held.real_entry) * 100),
+        "real_exit": "" if held.real_exit is None else dollars(held.real_exit),
+        "skipped": held.skipped,
+        "real_worth": real_worth(held),
         "blind": blindness(view, phase),
         "exits": exits(config, view, phase),
     }
+
+
+def real_worth(held: Position) -> str:
+    """What the owner has made of it, or would by selling now; empty if he told nothing."""
+    sold = held.last_bid if held.real_exit is None else held.real_exit
+    if sold is None or held.real_entry is held.real_exit is None:
+        return ""
+    return signed_dollars((sold - (held.entry if held.real_entry is None else held.real_entry)) * SHARES)
 
 
 def blindness(view: View, holding: Holding) -> str:
@@ -300,6 +309,7 @@ def distance(name: str, level: Fraction, held: Position, note: str) -> Section:
 
 def trades(state: State) -> Section:
     record = state.record
+    own, told = pnl_tracker.real_balance(state.trades)
     balance, curve = 0, []
     for trade in state.trades:
         if trade.pnl is not None:
@@ -309,16 +319,11 @@ def trades(state: State) -> Section:
         "rows": [trade_row(trade) for trade in reversed(state.trades[-TRADES_SHOWN:])],
         "curve": curve[-EQUITY_SHOWN:],
         "balance": signed_dollars(record.balance),
-        "real": real_balance(state.trades),
+        "real": f"{signed_dollars(own)} in {told}" if told else "",
         "count": f"{record.wins}W-{record.losses}L",
         "rate": "" if record.win_rate is None else f"{record.win_rate:.1%}",
         "drawdown": signed_dollars(-record.max_drawdown),
     }
-
-
-def real_balance(closed: Sequence[Trade]) -> str:
-    own = [trade.real_pnl for trade in closed if trade.real_pnl is not None]
-    return f"{signed_dollars(sum(own))} in {len(own)}" if own else ""
 
 
 def trade_row(trade: Trade) -> Section:
@@ -333,8 +338,14 @@ def trade_row(trade: Trade) -> Section:
         "reason": trade.detail or trade.reason,
         "pnl": "unresolved" if trade.pnl is None else signed_dollars(trade.pnl),
         "sign": 0 if not trade.pnl else 1 if trade.pnl > 0 else -1,
-        "real": "" if trade.real_pnl is None else signed_dollars(trade.real_pnl),
+        "real": "skipped" if trade.skipped else "" if trade.real_pnl is None else signed_dollars(trade.real_pnl),
+        "real_sign": 0 if not trade.real_pnl else 1 if trade.real_pnl > 0 else -1,
+        "real_prices": "" if trade.real_pnl is None else f"{side(trade.real_entry)} → {side(trade.real_exit)}",
     }
+
+
+def side(told: Mills | None) -> str:
+    return "assumed" if told is None else dollars(told)
 
 
 def marks(state: State) -> list[list[int | str]]:
@@ -388,9 +399,8 @@ def notes(state: State) -> list[Section]:
     shown_notes = []
     for note in reversed(state.noted[-NOTES_SHOWN:]):
         body = note.body
-        said = ", ".join(
-            f"{key} {value}" for key, value in body.items() if key in ("refused", "who", "price", "why") and value
-        )
+        told = body | {"price": dollars(int(price)) if isinstance(price := body.get("price"), int | float) else None}
+        said = ", ".join(f"{key} {told[key]}" for key in ("refused", "who", "trade", "price", "why") if told.get(key))
         shown_notes.append(
             {"at": clock_text(note.at), "kind": note.kind, "said": said or ("taken" if note.kind == "signal" else "")}
         )

@@ -192,7 +192,9 @@ class Page:
         phase = view.state.phase
         is_open = isinstance(phase, Holding) and phase.position.id == trade_id
         held = frame.position(self._config, view) if is_open else None
-        return told(200, {"position": held, "trade": trade_id, "stopped": view.state.entries_stopped, **self._about})
+        closed = next((frame.trade_row(trade) for trade in view.state.trades if trade.id == trade_id), None)
+        stopped = view.state.entries_stopped
+        return told(200, {"position": held, "trade": trade_id, "closed": closed, "stopped": stopped, **self._about})
 
 
 def event(changed: dict[str, bytes]) -> bytes:

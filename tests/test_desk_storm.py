@@ -55,7 +55,8 @@ PRICES = st.sampled_from([None, 0, 10, 300, 400, 430, 440, 490, 500, 510, 700, 9
 SYMBOLS = st.sampled_from(["IWM", "SPY", "QQQ", "TSLA"])
 NUMBERS = st.integers(0, 40)
 RIGHTS = st.sampled_from(["call", "put"])
-COMMANDS = st.sampled_from(["stop_entries", "resume_entries", "close_now", "took_it", "skipped_it"])
+COMMANDS = st.sampled_from(["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it"])
+TRADES = st.sampled_from([None, f"{DAY:%Y%m%d}-1"])
 FEEDS = st.sampled_from(["stocks", "options"])
 
 
@@ -151,7 +152,7 @@ def odd(storm: Storm) -> st.SearchStrategy[AnyEvent]:
         st.builds(PhoneChecked, at=at, ok=st.sampled_from([True, False, None]), reason=st.just("as told"), quota_left=st.just(900)),
         st.builds(ClockChecked, at=at, skew_s=st.sampled_from([0.0, None, 3.0]), source=st.just("the market's time")),
         st.builds(SettlementArrived, at=at, trade_id=st.just("20261120-1"), close=st.sampled_from([None, 221.0])),
-        st.builds(OperatorSpoke, at=at, command=COMMANDS, who=st.just("x"), price=PRICES),
+        st.builds(OperatorSpoke, at=at, command=COMMANDS, who=st.just("x"), price=PRICES, trade_id=TRADES),
         st.builds(ThreadFailed, at=at, thread=st.sampled_from(["quotes", "errands"]), reason=st.just("it ended")),
         st.builds(StopRequested, at=at, reason=st.just("SIGTERM")),
     )  # fmt: skip

@@ -139,6 +139,7 @@ def test_a_power_cut_while_the_power_comes_back_loses_nothing_either():
 
 # --- a new schema ------------------------------------------------------------------------------------------------------
 
+NOW = len(ledger_schema.UPGRADES)
 NEXT = (
     "CREATE TABLE fills (seq INTEGER PRIMARY KEY, price INTEGER NOT NULL) STRICT",
     "ALTER TABLE outbox ADD COLUMN priority INTEGER AS (json_extract(body, '$.alert.priority'))",
@@ -185,7 +186,7 @@ def test_a_power_cut_inside_an_upgrade_leaves_the_old_schema_or_the_new_one(next
             == found.execute("SELECT count(*) FROM journal").fetchone()
         )
         image.close()
-    assert versions == {1, 2}
+    assert versions == {NOW, NOW + 1}
 
 
 @pytest.mark.fault("X20")
@@ -207,11 +208,35 @@ def test_a_kill_at_each_step_of_an_upgrade_leaves_the_old_schema_or_the_new_one(
         if child.exitcode == 0:
             break
         assert child.exitcode == -signal.SIGKILL
-    assert set(versions[:-1]) <= {1, 2}
+    assert set(versions[:-1]) <= {NOW, NOW + 1}
     assert len(versions) > len(NEXT) + 3
     assert reopened(folder) == before
     assert ledger_module.examine(folder / "ledger.sqlite3") == []
-    assert (folder / "ledger.schema-1.sqlite3").exists()
+    assert (folder / f"ledger.schema-{NOW}.sqlite3").exists()
+
+
+@pytest.mark.fault("X20")
+def test_a_kill_at_each_step_from_every_older_schema_loses_nothing(tmp_path: Path):
+    for old in range(1, NOW):
+        folder = tmp_path / str(old)
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as yesterday:
+            yesterday.setattr(ledger_schema, "UPGRADES", ledger_schema.UPGRADES[:old])
+            ledger_audit._expected_schema.cache_clear()
+            with_trades(folder)
+            before = reopened(folder)
+        ledger_audit._expected_schema.cache_clear()
+        for step in count(1):
+            child = fork.Process(target=upgrade_and_die, args=(folder, step))
+            child.start()
+            child.join(20)
+            if child.exitcode == 0:
+                break
+            assert child.exitcode == -signal.SIGKILL
+        assert step > NOW - old
+        assert reopened(folder) == before
+        assert ledger_module.examine(folder / "ledger.sqlite3") == []
+        assert (folder / f"ledger.schema-{old}.sqlite3").exists()
 
 
 def upgrade_and_die(folder: Path, step: int) -> None:
@@ -242,7 +267,7 @@ def test_a_ledger_of_a_newer_program_is_refused_and_left_untouched(tmp_path: Pat
         with_trades(tmp_path)
     ledger_audit._expected_schema.cache_clear()
     before = contents(tmp_path)
-    with pytest.raises(LedgerTooNew, match="schema 2, this program knows 1"):
+    with pytest.raises(LedgerTooNew, match=f"schema {NOW + 1}, this program knows {NOW}"):
         Ledger.open(tmp_path, OPENED_AT)
     assert contents(tmp_path) == before
 

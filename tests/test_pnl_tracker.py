@@ -57,7 +57,8 @@ def test_the_owners_own_fill_runs_beside_the_assumed_one():
     position = replace(a_position(entry=1430), real_entry=1450)
     assumed_exit = settle(position, 1500, at=OPENED_AT, reason="by hand", detail="")
     assert (assumed_exit.pnl, assumed_exit.real_pnl) == (7_000, 5_000)
-    told = settle(position, 1500, at=OPENED_AT, reason="by hand", detail="", real_exit=1490, fee=10)
+    sold = replace(position, real_exit=1490)
+    told = settle(sold, 1500, at=OPENED_AT, reason="by hand", detail="", fee=10)
     assert (told.pnl, told.real_pnl, told.real_exit) == (6_980, 3_980, 1490)
 
 

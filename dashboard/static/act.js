@@ -17,12 +17,15 @@ async function look() {
     return;
   }
   const held = told.position;
-  $("what").textContent = held ? held.contract : `Trade ${told.trade} is closed`;
+  const closed = told.closed;
+  $("what").textContent = held ? held.contract : closed ? `${closed.contract} is closed` : `Trade ${told.trade} is closed`;
   const list = held
-    ? [["entry", held.entry], ["mark", held.mark], ["now", held.change, tone(held.change)], ["peak", held.peak], ["your fill", held.real_entry]]
-    : [];
+    ? [["entry", held.entry], ["mark", held.mark], ["now", held.change, tone(held.change)], ["peak", held.peak], ["your fill", held.skipped ? "skipped" : held.real_entry], ["sold by you at", held.real_exit]]
+    : closed
+      ? [["entry", closed.entry], ["exit", closed.exit], ["P&L", closed.pnl, tone(closed.pnl)], ["yours", closed.real, tone(closed.real)], ["at", closed.real_prices]]
+      : [];
   facts($("p-facts"), list);
-  hands.show(held, told.stopped);
+  hands.show(held, told.stopped, closed ? [closed] : []);
   setTimeout(look, 2000);
 }
 

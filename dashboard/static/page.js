@@ -4,6 +4,7 @@ import { Charts, drawEquity } from "/charts.js";
 import { $, Hands, facts, make, tone } from "/shared.js";
 
 const AGAIN_MS = 3000;
+const TOLD_MAX = 10;
 const seen = {};
 let about = { may_act: false, word: "" };
 let charts = null;
@@ -114,8 +115,9 @@ const show = {
       ["bid × ask", position.quote],
       ["peak", position.peak],
       ["if sold now", position.worth, tone(position.worth)],
-      ["your fill", position.real_entry],
-      ["yours if sold now", position.real_worth, tone(position.real_worth)],
+      ["your fill", position.skipped ? "skipped" : position.real_entry],
+      ["sold by you at", position.real_exit],
+      [position.real_exit ? "yours" : "yours if sold now", position.real_worth, tone(position.real_worth)],
       ["since", position.opened],
     ]);
     table("exits", position.exits.map((exit) => row([exit.name, exit.level, exit.away || (exit.at ? lasting(exit.at - seen.clock.at) : ""), exit.note])), "");
@@ -145,10 +147,13 @@ const show = {
       "trades",
       trades.rows.map((t) => {
         const pnl = make("td", t.pnl, t.sign > 0 ? "gain" : t.sign < 0 ? "loss" : "");
-        return row([t.opened, t.closed, t.contract, t.entry, t.exit, t.peak, t.reason, pnl, t.real]);
+        const own = make("td", t.real, t.real_sign > 0 ? "gain" : t.real_sign < 0 ? "loss" : "");
+        if (t.real_prices) own.append(make("span", t.real_prices, "reason"));
+        return row([t.opened, t.closed, t.contract, t.entry, t.exit, t.peak, t.reason, pnl, own]);
       }),
       "none yet",
     );
+    hold();
   },
 
   marks(marks) {
@@ -173,7 +178,7 @@ const show = {
 };
 
 function hold() {
-  if (hands && seen.clock) hands.show(seen.position, seen.clock.stopped);
+  if (hands && seen.clock) hands.show(seen.position, seen.clock.stopped, seen.trades?.rows.slice(0, TOLD_MAX));
   if (seen.position && seen.position.exits && seen.clock) {
     const first = $("exits").tBodies[0].rows[0];
     const stop = seen.position.exits[0].at;

@@ -41,8 +41,8 @@ export function tone(text) {
 
 const PRESS_AGAIN_MS = 20_000;
 
-// The buttons. `headers` prove who presses; `state` has `position` (or null) and `stopped`. Each button needs two presses:
-// the server makes the promise at the first, and takes it back at the second.
+// The buttons. `headers` prove who presses. Each button needs two presses: the server makes the promise at the first, and takes it
+// back at the second. What was really paid and got may be told of the open position and of the `trades` closed of late.
 export class Hands {
   constructor(box, said, headers) {
     this.box = box;
@@ -51,32 +51,61 @@ export class Hands {
     this.key = "";
   }
 
-  show(position, stopped) {
-    const key = JSON.stringify([position && position.id, stopped]);
+  show(position, stopped, trades = []) {
+    const id = position && !position.settling ? position.id : "";
+    const key = JSON.stringify([id, stopped, trades.map((trade) => trade.id)]);
     if (key === this.key) return;
     this.key = key;
-    const id = position && !position.settling ? position.id : "";
     const entries = stopped ? ["Resume entries", "resume_entries"] : ["Stop entries", "stop_entries"];
     const row = make("div", "", "buttons");
     row.append(this.button(...entries, () => ({})));
     this.box.replaceChildren(row);
-    if (!id) return;
-    row.append(this.button("Close now", "close_now", () => ({ position: id }), "danger"));
-    const price = make("input");
-    price.id = "fill";
-    price.inputMode = "decimal";
-    price.size = 7;
-    price.placeholder = position.entry.replace("$", "");
-    const label = make("label", "I took it at $");
-    label.htmlFor = "fill";
-    const own = make("div", "", "buttons");
-    own.append(
-      label,
-      price,
-      this.button("I took it", "took_it", () => ({ position: id, price: price.value || price.placeholder })),
-      this.button("I skipped it", "skipped_it", () => ({ position: id })),
+    if (id) row.append(this.button("Close now", "close_now", () => ({ position: id }), "danger"));
+    const sides = [
+      ...(id ? [{ id, words: `open: ${position.contract}`, entry: position.entry, exit: "" }] : []),
+      ...trades.map((trade) => ({ id: trade.id, words: `${trade.opened}: ${trade.contract}`, entry: trade.entry, exit: trade.exit })),
+    ];
+    if (sides.length) this.box.append(...this.told(sides));
+  }
+
+  // What the owner did with a trade: it is chosen from a list where there is more than one.
+  told(sides) {
+    const choice = make("select");
+    choice.id = "told";
+    choice.append(...sides.map((side) => new Option(side.words, side.id)));
+    const price = (id) => {
+      const input = make("input");
+      input.id = id;
+      input.inputMode = "decimal";
+      input.autocomplete = "off";
+      input.size = 7;
+      return input;
+    };
+    const [bought, sold] = [price("fill"), price("sale")];
+    const suggest = () => {
+      const side = sides.find((one) => one.id === choice.value);
+      [bought.placeholder, sold.placeholder] = [side.entry, side.exit].map((text) => text.replace(/[$–]/g, ""));
+      bought.value = sold.value = "";
+    };
+    choice.addEventListener("change", suggest);
+    suggest();
+    const labelled = (words, input) => {
+      const label = make("label", words);
+      label.htmlFor = input.id;
+      return [label, input];
+    };
+    const rows = Array.from({ length: 3 }, () => make("div", "", "buttons"));
+    rows[0].append(...(sides.length > 1 ? labelled("Your side of", choice) : []));
+    rows[1].append(
+      ...labelled("I took it at $", bought),
+      this.button("I took it", "took_it", () => ({ position: choice.value, price: bought.value || bought.placeholder })),
     );
-    this.box.append(own);
+    rows[2].append(
+      ...labelled("I sold it at $", sold),
+      this.button("I sold it", "sold_it", () => ({ position: choice.value, price: sold.value || sold.placeholder })),
+      this.button("I skipped it", "skipped_it", () => ({ position: choice.value })),
+    );
+    return rows;
   }
 
   button(words, command, fields, name = "") {

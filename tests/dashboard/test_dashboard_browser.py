@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from events import FeedRefused
+from events import FeedRefused, OperatorSpoke
 from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Site
 from tests.kit.deskbench import Bench
 from tests.kit.worker import CONTRACT, Stage
@@ -208,13 +208,22 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     owner.wait_for_text("#alerts tbody", r"10:\d\d:\d\d by ", timeout_ms=20_000)
     owner.wait_for_text("#latency", r"decision to seen\s+p50")
 
+    # what it was really sold at: refused when a point is missing, then booked beside the assumed exit
+    owner.page.fill("#sale", "110")
+    owner.page.click("[data-command=sold_it]")
+    owner.wait_for_text("#said", "is far from anything")
+    owner.page.fill("#sale", "1.10")
+    owner.press_twice("sold_it")
+    owner.wait_for_text("#trades tbody", r"\+\$6\.00\s+\$1\.04 → \$1\.10")
+    owner.wait_for_text("#record", r"yours\s+\+\$6\.00 in 1")
+
     # the worker goes and comes back: the page says so, recovers by itself and knows what was
     stage.worker.signal()
     owner.page.wait_for_selector("#lost:not([hidden])")
     assert stage.worker.wait() == 0
     stage.start(**settings)
     owner.page.wait_for_selector("#lost", state="hidden", timeout=15_000)
-    owner.wait_for_text("#trades tbody", "Closed by hand")
+    owner.wait_for_text("#trades tbody", r"Closed by hand[\s\S]*\$1\.04 → \$1\.10")
     owner.wait_for_text("#notes tbody", "took it")
 
     assert not owner.foreign
@@ -344,4 +353,23 @@ def test_a_link_opens_on_the_phone_acts_and_leaves_no_word_in_the_address(site: 
     guest.press_twice("skipped_it")
     guest.wait_for_text("#said", "Noted")
     assert place.words() == [("skipped_it", "link", None)]
+    assert guest.complaints == []
+
+
+def test_the_link_of_a_sell_takes_the_price_it_was_really_sold_at(site: Open, visit: Callable[..., Visitor]) -> None:
+    import links
+
+    place = site(bench=traded(**WITH_TOKEN))
+    word = links.word(TOKEN, "20261120-2", int(place.bench.now) + 600)
+    guest = visit(place.base, size=PHONE, scheme="light")
+    guest.page.goto(f"{place.base}/act#{word}")
+    guest.wait_for_text("#what", "is closed")
+    assert guest.page.locator("[data-command=close_now]").count() == 0
+    assert guest.faults() == []
+    guest.page.fill("#sale", "0.42")
+    guest.picture("link-sold-390-light")
+    guest.press_twice("sold_it")
+    guest.wait_for_text("#said", "you sold it at \\$0.42")
+    assert place.words() == [("sold_it", "link", 420)]
+    assert [event.trade_id for event in place.heard if isinstance(event, OperatorSpoke)] == ["20261120-2"]
     assert guest.complaints == []

@@ -12,6 +12,7 @@ import requests
 import links
 from config import Config, ConfigError
 from dashboard.guard import PROMISE_S, SESSION_S, Guard
+from events import OperatorSpoke
 from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Site
 from tests.kit.deskbench import KEYS, Bench
 
@@ -292,6 +293,7 @@ def test_an_action_needs_its_second_press_within_half_a_minute_for_exactly_that_
     assert place.act("took_it", position="20261120-1", price="0.52", confirm=promise).status_code == 200
     assert place.act("took_it", position="20261120-1", price="0.52", confirm=promise).status_code == 409
     assert place.words() == [("took_it", "token", 520)]
+    assert [event.trade_id for event in place.heard if isinstance(event, OperatorSpoke)] == ["20261120-1"]
     late = place.act("skipped_it", position="20261120-1").json()["confirm"]
     place.bench.now += PROMISE_S + 1
     assert place.act("skipped_it", position="20261120-1", confirm=late).status_code == 409
