@@ -29,13 +29,17 @@ Taken = Literal["new", "corrected", "late", "held", "dropped:outside hours", "dr
 
 
 class Seconds:
-    """The closes of one symbol. `dropped` counts what was refused, by reason; `newest` is the start of the newest bar."""
+    """The closes of one symbol. `dropped` counts what was refused, by reason; `newest` is the start of the newest bar.
 
-    __slots__ = ("_closes", "_end", "_held", "_kinds", "_newest", "_zero", "dropped", "session")
+    `changed` are the starts of seconds that were filled in or corrected after they had passed, in the order of the changes.
+    """
+
+    __slots__ = ("_closes", "_end", "_held", "_kinds", "_newest", "_zero", "changed", "dropped", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.dropped: dict[str, int] = {}
+        self.changed: list[int] = []
         self._zero = session.open_at - OPEN
         self._end = session.close_at - self._zero
         self._closes = [0.0] * self._end
@@ -101,6 +105,7 @@ class Seconds:
         if index > self._newest:
             self._newest = index
             return "new"
+        self.changed.append(self._zero + index)
         return "corrected" if known else "late"
 
     def _drop(self, reason: str, taken: Taken) -> Taken:

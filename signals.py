@@ -202,6 +202,7 @@ class Windows(Seconds):
         self._closes[index] = bar.close
         self._volumes[index] = bar.volume
         self._pv[index] = pv
+        self.changed.append(self._zero + index)
         return "corrected" if known else "late"
 
     def _advance(self, index: int, close: float, volume: float, pv: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ from signals import SAMPLE_MIN_S, SAMPLE_S
 
 Floats = NDArray[np.float64]
 COLUMNS = ("t", "close", "vwap_60", "vwap_300", "volume", "volume_p95", "leader")
+
+
+def since(found: dict[str, list[float | None]], start: float) -> dict[str, list[float | None]]:
+    """The same columns from the second `start` on."""
+    first = bisect_left(found["t"], start)  # type: ignore[type-var]
+    return {name: column[first:] for name, column in found.items()}
 
 
 def columns(view: View) -> dict[str, list[float | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 import links
 from dashboard import frame
 from dashboard.actions import Actions
-from dashboard.chart import columns
+from dashboard.chart import columns, since
 from dashboard.guard import Guard
 from dashboard.health import health
 from dashboard.server import Answer, Request
@@ -22,6 +23,7 @@ from desk_state import Holding
 
 if TYPE_CHECKING:
     from config import Config
+    from signals import Windows
     from threads import Emit
     from utils import Clock
 
@@ -33,6 +35,7 @@ STATIC = Path(__file__).parent / "static"
 PUBLIC = ("login.html", "login.js", "act.html", "act.js", "page.css", "icon.svg", "shared.js")
 PRIVATE = ("index.html", "page.js", "charts.js", "uPlot.iife.min.js", "uPlot.min.css")
 CHART_KEPT_S = 5.0
+CORRECTED_EVERY_S = 2.0
 SILENCE_S = 15.0
 RETRY_MS = 1_000
 
@@ -63,6 +66,9 @@ class Page:
         self._sent: dict[str, bytes] = {}
         self._sent_at = 0.0
         self._contracts: tuple[float, Any] = (-1.0, None)
+        self._corrected = Corrected()
+        self._columns: dict[str, list[float | None]] = {}
+        self._columns_at = float("-inf")
         self._chart: tuple[float, bytes] = (float("-inf"), b"")
 
     # --- the stream ---
@@ -88,7 +94,8 @@ class Page:
         found = health(view, self._clock.now(), time.monotonic())
         parts = frame.sections(self._config, view, found, self._lines())
         return {name: msgspec.json.encode(part) for name, part in parts.items()} | {
-            "contracts": self._contract_section(view)
+            "contracts": self._contract_section(view),
+            "corrected": msgspec.json.encode(self._corrected.look(view, time.monotonic())),
         }
 
     def _contract_section(self, view: View) -> bytes:
@@ -122,14 +129,15 @@ class Page:
         knows = self._guard.reader(request, self._clock.now())
         if path == "/":
             return self._file("index.html" if knows else "login.html")
-        if path not in ("/events", "/chart", "/me") and path[1:] not in PRIVATE:
+        second = re.fullmatch(r"/chart/([0-9]{1,12})", path)
+        if path not in ("/events", "/chart", "/me") and second is None and path[1:] not in PRIVATE:
             return Answer(404, b"there is nothing here\n")
         if not knows:
             return Answer(401, b"a token is needed\n")
         if path == "/events":
             return self._stream(request)
-        if path == "/chart":
-            return self._chart_answer()
+        if path == "/chart" or second is not None:
+            return self._chart_answer(None if second is None else int(second[1]))
         if path == "/me":
             may_act = not self._guard.is_open
             return told(200, {**self._about, "may_act": may_act, "word": self._guard.page_word(request) if may_act else ""})
@@ -145,15 +153,18 @@ class Page:
         first = b"retry: %d\n" % RETRY_MS + (b"\n" if view is None else event(self._sections(view)))
         return Answer(200, first, EVENTS, headers=(("X-Accel-Buffering", "no"),), stream=True)
 
-    def _chart_answer(self) -> Answer:
-        made_at, body = self._chart
-        view = self._sees()
-        if view is not None and time.monotonic() - made_at >= CHART_KEPT_S:
-            body = gzip.compress(msgspec.json.encode(columns(view)), 1)
-            self._chart = time.monotonic(), body
-        if not body:
+    def _chart_answer(self, start: int | None) -> Answer:
+        """The charts' past, whole or from a second on; made anew when it is old, or misses a correction that was told."""
+        view, now = self._sees(), time.monotonic()
+        if view is None:
             return told(503, {"says": "the desk has not begun yet"})
-        return Answer(200, body, JSON, headers=(("Content-Encoding", "gzip"),))
+        if now - self._columns_at >= CHART_KEPT_S or self._columns_at < self._corrected.told_at:
+            self._columns, self._columns_at = columns(view), now
+        if start is not None:
+            return zipped(since(self._columns, start))
+        if self._chart[0] < self._columns_at:
+            self._chart = self._columns_at, zipped(self._columns).body
+        return Answer(200, self._chart[1], JSON, headers=(("Content-Encoding", "gzip"),))
 
     # --- the way in, and what may be done ---
 
@@ -197,6 +208,28 @@ class Page:
         return told(200, {"position": held, "trade": trade_id, "closed": closed, "stopped": stopped, **self._about})
 
 
+class Corrected:
+    """What the charts have to draw again: how often so far, and the earliest second of the last time; every two seconds at most."""
+
+    def __init__(self) -> None:
+        self.told_at = float("-inf")
+        self._windows: Windows | None = None
+        self._seen = (0, 0)
+        self._told = [0, 0]
+
+    def look(self, view: View, now: float) -> list[int]:
+        windows = view.windows
+        if windows is not self._windows:
+            self._windows, self._seen, self._told = windows, (0, 0), [0, 0]
+        if windows is None or now - self.told_at < CORRECTED_EVERY_S:
+            return self._told
+        own, other = windows.changed[self._seen[0] :], windows.leader.changed[self._seen[1] :]
+        if own or other:
+            self._seen = self._seen[0] + len(own), self._seen[1] + len(other)
+            self._told, self.told_at = [self._told[0] + 1, min(own + other)], now
+        return self._told
+
+
 def event(changed: dict[str, bytes]) -> bytes:
     """A server-sent event of sections that are JSON already; JSON has no line ends."""
     return b"data: {" + b",".join(b'"%b":%b' % (name.encode(), section) for name, section in changed.items()) + b"}\n\n"
@@ -204,6 +237,10 @@ def event(changed: dict[str, bytes]) -> bytes:
 
 def is_json(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
+
+
+def zipped(what: Any) -> Answer:
+    return Answer(200, gzip.compress(msgspec.json.encode(what), 1), JSON, headers=(("Content-Encoding", "gzip"),))
 
 
 def told(status: int, what: Any) -> Answer:

@@ -33,8 +33,13 @@ export class Charts {
     });
   }
 
-  load(columns) {
-    this.columns = NAMES.map((name) => columns[name]);
+  // Columns from the second `from` on in the place of what was drawn there; points that are newer than they stay.
+  load(columns, from = -Infinity) {
+    const came = NAMES.map((name) => columns[name]);
+    const times = this.columns[0];
+    const end = came[0].at(-1) ?? Infinity;
+    const [kept, known] = [times.filter((at) => at < from).length, times.filter((at) => at <= end).length];
+    this.columns = this.columns.map((old, index) => [...old.slice(0, kept), ...came[index], ...old.slice(known)]);
     this.update();
   }
 

@@ -11,6 +11,7 @@ let charts = null;
 let equity = null;
 let hands = null;
 let history = null;
+let corrections = null;
 
 // --- small words ---
 
@@ -98,6 +99,11 @@ const show = {
   history(start) {
     if (start !== history) load();
     history = start;
+  },
+
+  corrected([count, from]) {
+    if (corrections !== null && count > corrections) load(from);
+    corrections = count;
   },
 
   position(position) {
@@ -188,15 +194,16 @@ function hold() {
 
 // --- the stream ---
 
-async function load() {
-  const answer = await fetch("/chart").catch(() => null);
-  if (answer && answer.ok) charts.load(await answer.json());
+async function load(from) {
+  const answer = await fetch(from === undefined ? "/chart" : `/chart/${from}`).catch(() => null);
+  if (answer && answer.ok) charts.load(await answer.json(), from);
 }
 
 function listen() {
   const stream = new EventSource("/events");
   stream.onopen = () => {
     $("lost").hidden = true;
+    corrections = null;
     load();
   };
   stream.onmessage = (event) => {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from events import FeedRefused, OperatorSpoke
+from events import Bar, BarClosed, FeedRefused, OperatorSpoke
 from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Site
 from tests.kit.deskbench import Bench
 from tests.kit.worker import CONTRACT, Stage
@@ -287,6 +287,27 @@ def test_nothing_moves_when_there_is_nothing_new(site: Open, visit: Callable[...
            }"""
     )
     assert moved == 0
+
+
+@pytest.mark.fault("W17")
+def test_a_corrected_second_is_drawn_again_when_the_correction_comes(site: Open, visit: Callable[..., Visitor]) -> None:
+    bench = traded()
+    place = site(bench=bench)
+    guest = visit(place.base).look()
+    guest.page.wait_for_selector("#equity canvas")
+    guest.page.wait_for_load_state("load")
+    drawn = "document.querySelector('#price canvas').toDataURL()"
+    guest.page.wait_for_function(f"() => {drawn}.length > 2000")
+    before = guest.page.evaluate(drawn)
+    second = int(bench.now) - 20
+    with guest.page.expect_response(lambda answer: "/chart/" in answer.url) as asked:
+        bench.put(BarClosed(at=bench.now, bar=Bar("IWM", second, 221.4, 221.4, 221.4, 221.4, 900.0, 221.4)))
+        place.show()
+    came = asked.value.json()
+    assert asked.value.url == f"{place.base}/chart/{second}"
+    assert (came["t"][0], came["close"][0], came["volume"][0]) == (second, 221.4, 900.0)
+    guest.page.wait_for_function(f"before => {drawn} !== before", arg=before)
+    assert guest.complaints == []
 
 
 @pytest.mark.fault("S09")

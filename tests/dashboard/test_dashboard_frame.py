@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dashboard import frame
-from dashboard.chart import columns
+from dashboard.chart import columns, since
 from dashboard.latency import latencies
+from dashboard.page import Corrected
 from dashboard.view import View, look
-from events import OperatorSpoke
+from events import Bar, BarClosed, OperatorSpoke
 from inbox import Inbox
 from tests.kit.deskbench import OTHER, Bench, row
 
@@ -37,6 +38,25 @@ def test_the_charts_newest_second_is_the_desks_reading() -> None:
     assert point is not None
     assert point == pytest.approx([drawn[name][-1] for name in drawn])
     assert len({len(column) for column in drawn.values()}) == 1
+
+
+@pytest.mark.fault("W17")
+def test_a_correction_is_told_with_the_earliest_second_it_changes_and_no_oftener_than_it_can_be_drawn() -> None:
+    bench = Bench().ready()
+    bench.surge()
+    told = Corrected()
+    assert told.look(seen(bench), 100.0)[0] == told.look(seen(bench), 103.0)[0]
+    count = told.look(seen(bench), 106.0)[0]
+    newest = int(bench.now) - 1
+    for back, symbol in ((9, "IWM"), (30, "SPY"), (3, "IWM")):
+        price = 600.1 if symbol == "SPY" else 220.1
+        bench.put(BarClosed(at=bench.now, bar=Bar(symbol, newest - back, price, price, price, price, 10.0, price)))
+    assert told.look(seen(bench), 109.0) == [count + 1, newest - 30]
+    bench.put(BarClosed(at=bench.now, bar=Bar("IWM", newest - 50, 220.1, 220.1, 220.1, 220.1, 10.0, 220.1)))
+    assert told.look(seen(bench), 110.0)[0] == count + 1
+    assert told.look(seen(bench), 111.5) == [count + 2, newest - 50]
+    drawn = since(columns(seen(bench)), newest - 50)
+    assert (drawn["t"][0], drawn["close"][0]) == (newest - 50, 220.1)
 
 
 def test_before_the_first_bar_the_charts_are_empty() -> None:
