@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     fetch = command("fetch", "history by REST into the local store, resumable")
     fetch.add_argument("symbol", metavar="SYMBOL", type=str.upper)
     between(fetch)
+    fetch.add_argument("--bars-only", action="store_true", help="no option quotes (they need a plan that includes them)")
     backtest = command("backtest", "many sessions under one set of rules")
     of_sessions(backtest)
     backtest.add_argument("--desk", action="store_true", help="decide by the desk itself, event by event (slower, the same)")
@@ -81,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
     report = command("report", "one self-contained HTML page and its figures as PNG, of a day or of a backtest")
     of_sessions(report)
     report.set_defaults(desk=False)
+    for one in (backtest, report):
+        one.add_argument(
+            "--options",
+            type=Path,
+            metavar="FILE",
+            help="recorded minute NBBO of the sessions, instead of the store's quotes",
+        )
     report.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="the page (report.html)")
     bench = command("bench", "how fast the two paths are on seeded sessions, and whether they decide the same")
     bench.add_argument("--days", type=whole, default=5, help="sessions of 23,400 bars (5)")
@@ -179,9 +187,9 @@ def act(chosen: argparse.Namespace) -> int:
     """Carry out a command; what it needs is imported only now."""
     match chosen.command:
         case "run":
-            from replay import of_bars, of_tape, redo
+            from replay import of_bars, of_tape
 
-            day = redo.day_of(chosen.what[0])
+            day = of_tape.day_of(chosen)
             if day is None:
                 return of_bars.run(chosen)
             of_tape.only(chosen)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from replay import paths, setting, store, sweep
+from replay import by_desk, paths, quotes, setting, store, sweep
 from replay.options import MODELLED
-from replay.show import OK, as_json, console, progress
+from replay.show import OK, as_json, console, mark_of
 from replay.sweep import Try
-from replay.worth import Part, Worth, equity, money, worth
+from replay.worth import Part, Worth, equity, money, parts, worth
+from utils import Session
 
 DELAYS_S = (0.0, 2.0, 5.0)
 FEES = ("0", "0.65", "1.00")
@@ -45,16 +47,6 @@ def name_of(kind: str, one: Try) -> str:
     return one.settings["MAX_SPREAD_PERCENT"]
 
 
-def by_desk(source: store.Source, chosen: Namespace, settings: dict[str, str]) -> list[paths.Result]:
-    """The desk itself, session by session."""
-    calendar, sessions = store.sessions(source, chosen.first, chosen.last)
-    config = setting.config_of(settings)
-    return [
-        paths.result_of(paths.live_through(config, calendar, source.day(session, calendar), chosen.delay))
-        for session in progress(sessions, "the desk")
-    ]
-
-
 def measured(chosen: Namespace) -> dict[str, Any]:
     """The whole of a backtest, as the document that `--json` prints and a report draws."""
     source = chosen.source(chosen)
@@ -63,8 +55,12 @@ def measured(chosen: Namespace) -> dict[str, Any]:
     base = Try(settings, delay_s=chosen.delay)
     varied = variants(settings, chosen.delay)
     tries = [base, *(one for group in varied.values() for one in group)]
-    rows = sweep.results(source, sessions, tries, chosen.cluster)
-    told = by_desk(source, chosen, settings) if chosen.desk else [row[0] for row in rows]
+    recorded = quotes.recorded_of(source, sessions, chosen.options)
+    rows, assumed = decided(source, sessions, tries, recorded, chosen.cluster)
+    if chosen.desk:
+        told = [done.results[0] for done in by_desk.results(source, sessions, [base], recorded, chosen.cluster)]
+    else:
+        told = [row[0] for row in rows]
     trades = [trade for result in told for trade in result.trades]
     found = worth(trades, len(sessions), sum(len(result.signals) for result in told))
     sensitivity: dict[str, dict[str, Worth]] = {}
@@ -77,14 +73,30 @@ def measured(chosen: Namespace) -> dict[str, Any]:
     return {
         "ok": True,
         "sessions": [session.date for session in sessions],
-        "modelled": [*source.words, MODELLED, f"bars taken to arrive {chosen.delay:g} s after their end"],
-        "decided_by": "desk" if chosen.desk else "compiled path",
+        "modelled": [*source.words, *assumed, f"bars taken to arrive {chosen.delay:g} s after their end"],
+        "decided_by": "desk" if chosen.desk or len(recorded) == len(sessions) else "compiled path",
+        "sessions_of_recorded_quotes": len(recorded),
         "settings": settings,
         "worth": found,
         "equity": equity(trades),
         "trades": [trade._asdict() for trade in trades],
+        "by_quotes": parts(trades, lambda trade: trade.quotes),
         "sensitivity": sensitivity,
     }
+
+
+def decided(
+    source: store.Source, sessions: list[Session], tries: list[Try], recorded: dict[date, Path], address: str | None
+) -> tuple[list[list[paths.Result]], list[str]]:
+    """Each session under each try, and what is assumed of the quotes: recorded ones are the desk's, the rest the compiled path's."""
+    by_model = [session for session in sessions if session.date not in recorded]
+    by_record = [session for session in sessions if session.date in recorded]
+    fast = sweep.results(source, by_model, tries, address) if by_model else []
+    slow = by_desk.results(source, by_record, tries, recorded, address)
+    rows = {session.date: row for session, row in zip(by_model, fast, strict=True)}
+    rows |= {session.date: done.results for session, done in zip(by_record, slow, strict=True)}
+    words = quotes.counted([*([MODELLED] for _ in by_model), *(done.assumed for done in slow)])
+    return [rows[session.date] for session in sessions], [*words, by_desk.OTHER_FILLS] if slow else words
 
 
 def backtest(chosen: Namespace) -> int:
@@ -95,11 +107,12 @@ def backtest(chosen: Namespace) -> int:
     found: Worth = told["worth"]
     days: list[date] = told["sessions"]
     for words in told["modelled"]:
-        console.print(Text(f"MODELLED  {words}", style="yellow"))
+        console.print(Text(f"{mark_of(words)}  {words}", style="yellow"))
     console.print(Text(f"{days[0]}…{days[-1]}: {found.sessions} sessions, {found.signals} signals", style="bold"))
     tell_worth(found)
-    for title, parts in (("exit", found.by_reason), ("hour", found.by_hour), ("weekday", found.by_weekday)):
-        console.print(parts_table(title, parts))
+    groups = [("exit", found.by_reason), ("hour", found.by_hour), ("weekday", found.by_weekday)]
+    for title, group in [*groups, ("quotes", told["by_quotes"])]:
+        console.print(parts_table(title, group))
     for kind, group in told["sensitivity"].items():
         table = Table(title=f"if {kind} were", title_justify="left", box=None, header_style="dim", pad_edge=False)
         for name in ("", "P&L", "trades", "win rate", "95 %", "expectancy", "drawdown"):
@@ -127,11 +140,11 @@ def tell_worth(found: Worth) -> None:
     )
 
 
-def parts_table(title: str, parts: dict[str, Part]) -> Table:
+def parts_table(title: str, group: dict[str, Part]) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column(f"by {title}", min_width=18)
     for name in ("trades", "wins", "P&L"):
         table.add_column(name, justify="right")
-    for name, part in parts.items():
+    for name, part in group.items():
         table.add_row(name, str(part.trades), str(part.wins), f"{money(part.pnl)}")
     return table

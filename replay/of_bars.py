@@ -8,47 +8,45 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.text import Text
 
 import pnl_tracker
 from config import Config
 from events import Bar, Noted, Trade
-from replay import paths, setting
+from replay import paths, redo, setting, store
 from replay.bars import NS, calendar_of, days_of, load, sessions_of
-from replay.recorded import Recorded
-from replay.show import OK, ReplayError, as_json, console, progress, trade_row, trades_table
-from replay.world import Modelled, Options
+from replay.quotes import assumed_of, quotes_of
+from replay.show import OK, ReplayError, as_json, console, mark_of, progress, trade_row, trades_table
+from replay.world import Options
 from signals import Reading, Windows
 from utils import SessionCalendar, clock_text, signed_dollars
 
 
-class Given(NamedTuple):
+@dataclass(frozen=True)
+class Given:
     """What the command line gives: settings, sessions with their bars, and where the option quotes come from."""
 
     config: Config
     calendar: SessionCalendar
     days: list[paths.Day]
-    options: Path | None
+    recorded: list[Path | None]
     delay_s: float
 
-    def quotes(self, day: paths.Day) -> Options:
-        if self.options is not None:
-            return Recorded(self.options, day.session)
-        return Modelled(day.seed, day.session, day.own, self.config.symbol)
+    @cached_property
+    def markets(self) -> list[Options]:
+        """The option quotes of each session."""
+        return [quotes_of(day, self.config, path) for day, path in zip(self.days, self.recorded, strict=True)]
 
     @property
     def assumed(self) -> list[str]:
         """What of the result is modelled or assumed, in words."""
-        from replay.options import MODELLED
-        from replay.recorded import ASSUMED
-
-        told = [
-            ASSUMED if self.options is not None else MODELLED,
-            f"bars taken to arrive {self.delay_s:g} s after their end",
-        ]
+        told = [*assumed_of(self.markets), f"bars taken to arrive {self.delay_s:g} s after their end"]
         if not len(self.days[0].leader):
             told.append("no SPY given: condition 7 cannot hold")
         if self.days[0].profile is None:
@@ -58,7 +56,10 @@ class Given(NamedTuple):
 
 def given(chosen: Namespace) -> Given:
     """The sessions of the files. ReplayError where a file cannot be used."""
-    bars = load([Path(name) for name in chosen.what])
+    if day := redo.day_of(chosen.what[0]):
+        return of_store(chosen, day)
+    files = [Path(name) for name in chosen.what]
+    bars = load(files)
     leader = load([chosen.spy]) if chosen.spy else None
     profile = setting.profile_of(chosen.profile) if chosen.profile else None
     calendar = calendar_of(*days_of(bars))
@@ -66,17 +67,33 @@ def given(chosen: Namespace) -> Given:
     if not found:
         raise ReplayError("the files have no bar in regular hours of a trading day")
     days = [paths.day_of(bars, leader, session, profile, chosen.seed) for session in found]
-    return Given(setting.config_of(setting.settings_of(chosen.set)), calendar, days, chosen.options, chosen.delay)
+    beside = store.Filed(tuple(files), chosen.spy, profile)
+    recorded = [chosen.options or beside.options(session) for session in found]
+    return Given(setting.config_of(setting.settings_of(chosen.set)), calendar, days, recorded, chosen.delay)
+
+
+def of_store(chosen: Namespace, day: date) -> Given:
+    """A session that was fetched."""
+    if chosen.spy or len(chosen.what) > 1:
+        raise ReplayError("a day of the store is one day, with the SPY of the store")
+    config = setting.config_of(setting.settings_of(chosen.set))
+    profile = setting.profile_of(chosen.profile) if chosen.profile else None
+    source = store.Stored(chosen.data_dir, config.symbol, config.leader, profile, chosen.seed)
+    calendar, (session,) = store.sessions(source, day, day)
+    recorded = [chosen.options or source.options(session)]
+    return Given(config, calendar, [source.day(session, calendar)], recorded, chosen.delay)
 
 
 def run(chosen: Namespace) -> int:
     """The trades of the sessions, by the desk that runs live."""
     known = given(chosen)
     trades: list[Trade] = []
+    quotes: list[str] = []
     noted: list[Noted] = []
-    for day in progress(known.days, "replaying"):
-        sat = paths.live_through(known.config, known.calendar, day, known.delay_s, quotes=known.quotes(day))
+    for day, market in zip(progress(known.days, "replaying"), known.markets, strict=True):
+        sat = paths.live_through(known.config, known.calendar, day, known.delay_s, quotes=market)
         trades += sat.trades
+        quotes += [market.kind] * len(sat.trades)
         noted += sat.noted
     record = pnl_tracker.fold(trades)
     signals = [note for note in noted if note.kind == "signal"]
@@ -93,7 +110,7 @@ def run(chosen: Namespace) -> int:
                 "refused": [
                     {"at": note.at, "et": clock_text(note.at), "why": note.body["refused"]} for note in refused(noted)
                 ],
-                "trades": [trade_row(trade) for trade in trades],
+                "trades": [trade_row(trade) | {"quotes": kind} for trade, kind in zip(trades, quotes, strict=True)],
                 "pnl": record.balance / 1000,
                 "wins": record.wins,
                 "losses": record.losses,
@@ -101,7 +118,7 @@ def run(chosen: Namespace) -> int:
         )
         return OK
     tell_head(known)
-    console.print(trades_table(trades, f"{known.days[0].session.date}…{known.days[-1].session.date}"))
+    console.print(trades_table(trades, f"{known.days[0].session.date}…{known.days[-1].session.date}", quotes))
     for note in refused(noted):
         console.print(Text(f"{clock_text(note.at)} {note.kind}: {note.body['refused']}", style="dim"))
     console.print(f"{len(signals)} signals, {record.wins}W-{record.losses}L, {signed_dollars(record.balance)}")
@@ -115,7 +132,7 @@ def refused(noted: list[Noted]) -> list[Noted]:
 
 def tell_head(known: Given) -> None:
     for words in known.assumed:
-        console.print(Text(f"MODELLED  {words}", style="yellow"))
+        console.print(Text(f"{mark_of(words)}  {words}", style="yellow"))
     for name, text in known.config.non_defaults().items():
         console.print(Text(f"{name}={text}", style="dim"))
 

@@ -12,7 +12,8 @@ from rich.text import Text
 
 import pnl_tracker
 import tape
-from replay import redo
+from config import Config
+from replay import redo, store
 from replay.show import DIFFERS, OK, ReplayError, as_json, console, progress, trade_row, trades_table
 from tape import Recorded
 from utils import clock_text, signed_dollars
@@ -20,6 +21,15 @@ from utils import clock_text, signed_dollars
 
 def files_of(chosen: Namespace, day: date) -> list[Path]:
     return tape.files_of(chosen.data_dir / "tape", day)
+
+
+def day_of(chosen: Namespace) -> date | None:
+    """The recorded day that is meant; None for files of bars, and for a day that was fetched and has no tape."""
+    day = redo.day_of(chosen.what[0])
+    if day is None or day in tape.days(chosen.data_dir / "tape"):
+        return day
+    fetched = store.file_of(chosen.data_dir, Config.symbol, "second", day).exists()
+    return None if fetched else day
 
 
 def verify(chosen: Namespace) -> int:

@@ -29,7 +29,7 @@ class Day(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A trade as both paths tell it: Unix seconds and mills."""
+    """A trade as both paths tell it: Unix seconds and mills; and whether its quotes were modelled or recorded."""
 
     opened_at: float
     closed_at: float
@@ -39,6 +39,7 @@ class Closed(NamedTuple):
     peak: int
     reason: ExitReason
     pnl: int
+    quotes: str = "modelled"
 
 
 class Result(NamedTuple):
@@ -83,7 +84,7 @@ def live_through(
     ).play()
 
 
-def result_of(sat: Sat) -> Result:
+def result_of(sat: Sat, quotes: str = "modelled") -> Result:
     trades = tuple(
         Closed(
             trade.opened_at,
@@ -94,6 +95,7 @@ def result_of(sat: Sat) -> Result:
             trade.peak,
             trade.reason,
             trade.pnl or 0,
+            quotes,
         )
         for trade in sat.trades
     )

@@ -1,93 +1,171 @@
-"""Recorded option quotes: the minute NBBO of a day's contracts, as the file of quotes or `fetch` has it.
+"""Recorded option quotes: a file of a day's (or several days') contracts, or a day's calls as `fetch` has kept them.
 
 Columns: `timestamp_ns_utc` (start of the minute), `occ`, `expiration`, `right`, `strike`, `bid_close`, `bid_size`, `ask_close`,
 `ask_size`, and where known `trade_volume`, `open_interest`. A minute's last quote is used once the minute has ended and until the
 next one is there; how old it is then is not known, so it passes for current. That is an assumption, and it is said.
+
+With the column `quoted_ns_utc` (as `fetch` writes it) each quote counts from its own time stamp on, and is as old as it is;
+`day_volume` then is what had traded by that time. Where a quote is older than three minutes there is a hole: no quote.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from events import ChainRow, Quote
+from replay.bars import NS
 from replay.show import ReplayError
+from replay.store import contract_files
 from utils import Session, to_mills
 
-ASSUMED = "option quotes recorded once a minute, taken as current until the next"
+if TYPE_CHECKING:
+    import polars
+
+BY_MINUTE = "option quotes recorded once a minute, taken as current until the next"
+BY_SECOND = "option quotes recorded, the last of each second"
+NO_INTEREST = "open interest was not recorded: taken as enough"
 NEEDED = ("timestamp_ns_utc", "occ", "expiration", "right", "strike", "bid_close", "bid_size", "ask_close", "ask_size")
 MINUTE_S = 60
 KEPT_S = 180
 
 
+class Call(NamedTuple):
+    """One contract's quotes: from when each is known, its own time stamp where recorded, and the quote; volume by then."""
+
+    strike: int
+    known_at: list[float]
+    quoted_at: list[float] | None
+    bid: list[float | None]
+    ask: list[float | None]
+    bid_size: list[int]
+    ask_size: list[int]
+    volume: list[int]
+    open_interest: list[int | None] | None
+
+
 class Recorded:
-    """The quotes of one session's calls. `modelled` says what is assumed of them."""
+    """The quotes of one session's calls, and what is `assumed` of them; `least_interest` is given for what no file recorded."""
 
-    modelled = ASSUMED
+    kind = "recorded"
 
-    def __init__(self, path: Path, session: Session) -> None:
-        self.session = session
-        self._known: dict[str, tuple[list[float], list[dict[str, Any]]]] = {}
-        volume: dict[str, int] = {}
-        for row in rows_of(path, session):
-            name = row["occ"]
-            volume[name] = volume.get(name, 0) + int(row.get("trade_volume") or 0)
-            times, rows = self._known.setdefault(name, ([], []))
-            times.append(row["timestamp_ns_utc"] / 1e9 + MINUTE_S)
-            rows.append(row | {"volume": volume[name]})
-        if not self._known:
+    def __init__(self, path: Path, session: Session, least_interest: int = 0) -> None:
+        self.session, self.least_interest = session, least_interest
+        table = calls_of(path, session)
+        if not len(table) and not path.is_dir():
             raise ReplayError(f"{path} has no call that expires on {session.date}")
+        parts = table.partition_by("occ", as_dict=True) if len(table) else {}
+        self._known = {str(name): call_of(part) for (name,), part in sorted(parts.items())}
+        self.assumed = [BY_SECOND if "quoted_ns_utc" in table.columns else BY_MINUTE]
+        if "open_interest" not in table.columns:
+            self.assumed.append(NO_INTEREST)
 
     def rows(self, at: float, contracts: tuple[str, ...] | None = None) -> tuple[ChainRow, ...]:
-        names = sorted(self._known) if contracts is None else contracts
-        found = ((name, self._last(name, at)) for name in names)
-        return tuple(self._row(name, row, at) for name, row in found if row is not None)
+        found = ((name, self._last(name, at)) for name in contracts or self._known)
+        return tuple(self._row(name, place, at) for name, place in found if place is not None)
 
     def quote(self, contract: str, at: float) -> Quote | None:
-        row = self._last(contract, at)
-        return None if row is None else quote_of(row, at)
+        place = self._last(contract, at)
+        return None if place is None else quote_of(self._known[contract], place, at)
 
-    def _last(self, name: str, at: float) -> dict[str, Any] | None:
-        """The last minute that had ended, if it is not long past."""
-        times, rows = self._known.get(name, ([], []))
-        place = bisect_right(times, at) - 1
-        return rows[place] if place >= 0 and at - times[place] <= KEPT_S else None
+    def _last(self, name: str, at: float) -> int | None:
+        """The last row that was known, if it is not long past."""
+        call = self._known.get(name)
+        if call is None:
+            return None
+        place = bisect_right(call.known_at, at) - 1
+        return place if place >= 0 and at - call.known_at[place] <= KEPT_S else None
 
-    def _row(self, name: str, row: dict[str, Any], at: float) -> ChainRow:
+    def _row(self, name: str, place: int, at: float) -> ChainRow:
+        call = self._known[name]
         return ChainRow(
             contract=name,
             right="call",
-            strike=to_mills(row["strike"]),
-            expiration=str(row["expiration"]),
+            strike=call.strike,
+            expiration=self.session.date.isoformat(),
             shares=100,
-            quote=quote_of(row, at),
-            volume=row["volume"],
+            quote=quote_of(call, place, at),
+            volume=call.volume[place],
             volume_at=at,
-            open_interest=None if row.get("open_interest") is None else int(row["open_interest"]),
+            open_interest=self.least_interest if call.open_interest is None else call.open_interest[place],
         )
 
 
-def quote_of(row: dict[str, Any], at: float) -> Quote | None:
-    bid, ask = row["bid_close"], row["ask_close"]
+def quote_of(call: Call, place: int, at: float) -> Quote | None:
+    bid, ask = call.bid[place], call.ask[place]
     if bid is None and ask is None:
         return None
-    sizes = int(row["bid_size"] or 0), int(row["ask_size"] or 0)
-    return Quote(None if bid is None else to_mills(bid), None if ask is None else to_mills(ask), *sizes, quoted_at=at)
+    return Quote(
+        None if bid is None else to_mills(bid),
+        None if ask is None else to_mills(ask),
+        call.bid_size[place],
+        call.ask_size[place],
+        quoted_at=at if call.quoted_at is None else call.quoted_at[place],
+    )
 
 
-def rows_of(path: Path, session: Session) -> list[dict[str, Any]]:
-    """The rows of the day's calls, in order of time. ReplayError where the file cannot be used."""
+def call_of(part: polars.DataFrame) -> Call:
+    """The rows of one contract, in order of time."""
+
+    def whole(name: str) -> list[int]:
+        return part[name].fill_null(0).cast(int).to_list()
+
+    stamps = part["quoted_ns_utc"].to_numpy() / NS if "quoted_ns_utc" in part.columns else None
+    if "day_volume" in part.columns:
+        volume = whole("day_volume")
+    else:
+        volume = np.cumsum(whole("trade_volume")).tolist() if "trade_volume" in part.columns else [0] * len(part)
+    interest = part["open_interest"].cast(int).to_list() if "open_interest" in part.columns else None
+    return Call(
+        to_mills(float(part["strike"][0])),
+        (part["timestamp_ns_utc"].to_numpy() / NS + MINUTE_S if stamps is None else stamps).tolist(),
+        None if stamps is None else stamps.tolist(),
+        part["bid_close"].cast(float).to_list(),
+        part["ask_close"].cast(float).to_list(),
+        whole("bid_size"),
+        whole("ask_size"),
+        volume,
+        interest,
+    )
+
+
+def calls_of(path: Path, session: Session) -> polars.DataFrame:
+    """The rows of the day's calls, in order of time. ReplayError where the file or folder cannot be used."""
     import polars
 
     try:
-        table = polars.read_parquet(path) if path.suffix == ".parquet" else polars.read_csv(path, infer_schema_length=None)
-        if missing := [name for name in NEEDED if name not in table.columns]:
-            raise ReplayError(f"{path} has no column {', '.join(missing)}")
+        table = polars.concat([_read(file) for file in contract_files(path)]) if path.is_dir() else _read(path)
         today = polars.col("expiration").cast(polars.String) == session.date.isoformat()
         calls = table.filter(today & polars.col("right").is_in(["C", "call"]))
-    except FileNotFoundError:
-        raise ReplayError(f"{path} is not there") from None
-    except (OSError, polars.exceptions.PolarsError) as fault:
+        return calls.sort("quoted_ns_utc" if "quoted_ns_utc" in calls.columns else "timestamp_ns_utc", maintain_order=True)
+    except polars.exceptions.PolarsError as fault:
         raise ReplayError(f"{path} cannot be read: {str(fault).splitlines()[0]}") from None
-    return calls.sort("timestamp_ns_utc").to_dicts()
+
+
+def holds(path: Path, session: Session) -> bool:
+    """Whether a file has quotes of the session."""
+    return len(calls_of(path, session)) > 0
+
+
+def _read(file: Path) -> polars.DataFrame:
+    """One file, read once in a while: a backtest asks for the same one session after session."""
+    try:
+        return _table(file, file.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise ReplayError(f"{file} is not there") from None
+    except OSError as fault:
+        raise ReplayError(f"{file} cannot be read: {fault.strerror}") from None
+
+
+@lru_cache(maxsize=2)
+def _table(file: Path, _: int) -> polars.DataFrame:
+    import polars
+
+    table = polars.read_parquet(file) if file.suffix == ".parquet" else polars.read_csv(file, infer_schema_length=None)
+    if missing := [name for name in NEEDED if name not in table.columns]:
+        raise ReplayError(f"{file} has no column {', '.join(missing)}")
+    return table

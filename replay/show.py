@@ -57,14 +57,22 @@ class bar:
         self.display.stop()
 
 
-def trades_table(trades: Iterable[Trade], title: str) -> Table:
+def mark_of(words: str) -> str:
+    """The word that stands before an assumption in the head: what is modelled is not taken for what was recorded."""
+    return "RECORDED" if words.startswith("option quotes recorded") else "MODELLED"
+
+
+def trades_table(trades: Sequence[Trade], title: str, quotes: Sequence[str] = ()) -> Table:
+    """The trades, and of each where its quotes came from, where that is given."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
     for name in ("day", "contract", "bought", "sold"):
         table.add_column(name, no_wrap=True)
     for name in ("entry", "peak", "exit", "P&L"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why")
-    for trade in trades:
+    if quotes:
+        table.add_column("quotes", no_wrap=True)
+    for place, trade in enumerate(trades):
         style = "" if not trade.pnl else "green" if trade.pnl > 0 else "red"
         table.add_row(
             f"{new_york(trade.opened_at):%Y-%m-%d}",
@@ -76,6 +84,7 @@ def trades_table(trades: Iterable[Trade], title: str) -> Table:
             "?" if trade.exit is None else dollars(trade.exit, 2),
             "unresolved" if trade.pnl is None else signed_dollars(trade.pnl),
             trade.detail,
+            *quotes[place : place + 1],
             style=style,
         )
     return table

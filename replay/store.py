@@ -1,7 +1,8 @@
 """Where sessions come from: the local store that `fetch` fills, or sessions made up from a seed.
 
-The store is `DATA_DIR/history/SYMBOL/second/YYYY-MM-DD.parquet` and `.../minute/YYYY-MM-DD.parquet`, a file a session. A source is
-small and can be sent to another process or machine; it loads a session where it is asked for.
+The store is `DATA_DIR/history/SYMBOL/second/YYYY-MM-DD.parquet` and `.../minute/YYYY-MM-DD.parquet`, a file a session, and
+`.../option/YYYY-MM-DD/C00240000.parquet`, a file a call, with `strikes.json` once all that were wanted are there. A source is small
+and can be sent to another process or machine; it loads a session where it is asked for.
 """
 
 from __future__ import annotations
@@ -9,13 +10,21 @@ from __future__ import annotations
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from replay import paths
 from replay.bars import Seconds, read, sessions_of, write
 from replay.show import ReplayError
 from signals import PROFILE_SESSIONS, ProfileError, profile_of
 from utils import Session, SessionCalendar
+
+if TYPE_CHECKING:
+    import polars
+
+
+STRIKES = "strikes.json"
 
 
 class Stored(NamedTuple):
@@ -34,6 +43,10 @@ class Stored(NamedTuple):
     def session_dates(self, first: date, last: date) -> list[date]:
         found = (Path(file).stem for file in place(self.folder, self.symbol, "second").glob("*.parquet"))
         return sorted(day for name in found if first <= (day := date.fromisoformat(name)) <= last)
+
+    def options(self, session: Session) -> Path | None:
+        """Where the session's recorded quotes are, if they are there."""
+        return options_of(place(self.folder, self.symbol, "second"), session.date)
 
     def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
         own = read(file_of(self.folder, self.symbol, "second", session.date))
@@ -69,6 +82,9 @@ class MadeUp(NamedTuple):
         days = (date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1))
         return [day for day in days if (session := calendar.on(day)) is not None and session.is_full]
 
+    def options(self, session: Session) -> Path | None:
+        return None
+
     def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
         from replay import made  # the simulator's market takes a second to load
 
@@ -94,6 +110,9 @@ class Filed(NamedTuple):
         found = {session.date for file in self.files for session in sessions_of(read(file), calendar)}
         return sorted(day for day in found if first <= day <= last)
 
+    def options(self, session: Session) -> Path | None:
+        return next((found for file in self.files if (found := options_of(file.parent, session.date))), None)
+
     def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
         for file in self.files:
             bars = read(file)
@@ -116,6 +135,44 @@ def file_of(folder: Path, symbol: str, span: str, day: date) -> Path:
 
 def keep(folder: Path, symbol: str, span: str, day: date, bars: Seconds) -> None:
     write(file_of(folder, symbol, span, day), bars)
+
+
+# --- option quotes -----------------------------------------------------------------------------------------------------
+
+
+def contract_file(folder: Path, symbol: str, day: date, strike: int) -> Path:
+    return place(folder, symbol, "option") / str(day) / f"C{strike:08d}.parquet"
+
+
+def keep_table(file: Path, table: polars.DataFrame) -> None:
+    """A table as Parquet, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    table.write_parquet(fresh)
+    fresh.replace(file)
+
+
+def keep_strikes(folder: Path, symbol: str, day: date, strikes: list[int]) -> None:
+    """The session's calls are complete: all of these were asked for."""
+    file = place(folder, symbol, "option") / str(day) / STRIKES
+    fresh = file.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(strikes))
+    fresh.replace(file)
+
+
+def options_of(seconds: Path, day: date) -> Path | None:
+    """The complete folder of a day's calls beside a folder of the store's second bars; None where there is none."""
+    folder = seconds.parent / "option" / str(day)
+    return folder if seconds.name == "second" and (folder / STRIKES).exists() else None
+
+
+def contract_files(folder: Path) -> list[Path]:
+    """The files of a complete folder of calls. ReplayError for one that is not."""
+    try:
+        strikes = msgspec.json.decode((folder / STRIKES).read_bytes(), type=list[int])
+    except (OSError, msgspec.MsgspecError):
+        raise ReplayError(f"{folder} is no complete day of calls: `python -m replay fetch` goes on with it") from None
+    return [folder / f"C{strike:08d}.parquet" for strike in strikes]
 
 
 @lru_cache(maxsize=8)

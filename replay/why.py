@@ -20,7 +20,7 @@ from desk import Desk
 from desk_state import Holding
 from events import AnyAction, AnyEvent, BarClosed
 from replay import of_bars, of_tape, paths, redo
-from replay.show import OK, ReplayError, as_json, bar, console
+from replay.show import OK, ReplayError, as_json, bar, console, mark_of
 from signals import Gate, Reading
 from utils import clock_text, dollars
 
@@ -56,16 +56,14 @@ def moment(text: str) -> time:
 
 def lead_through(chosen: Namespace, watcher: Watcher) -> list[str]:
     """Lead the desk through the day, `watcher` looking on after each turn; what of it is modelled."""
-    day = redo.day_of(chosen.what[0])
+    day = of_tape.day_of(chosen)
     try:
         if day is not None:
             lead_through_tape(chosen, day, watcher)
             return []
         known = of_bars.given(chosen)
-        for one in known.days:
-            paths.live_through(
-                known.config, known.calendar, one, known.delay_s, quotes=known.quotes(one), eager=True, watch=watcher
-            )
+        for one, market in zip(known.days, known.markets, strict=True):
+            paths.live_through(known.config, known.calendar, one, known.delay_s, quotes=market, eager=True, watch=watcher)
     except Enough:
         pass
     return [] if day is not None else known.assumed
@@ -171,7 +169,7 @@ def tell(chosen: Namespace, seen: Seen, assumed: list[str]) -> None:
         )
         return
     for words in assumed:
-        console.print(Text(f"MODELLED  {words}", style="yellow"))
+        console.print(Text(f"{mark_of(words)}  {words}", style="yellow"))
     console.print(gates_table(seen.reading))
     console.print(f"desk and data: {seen.refusal or 'nothing against an entry'}")
     console.print(f"contracts: {seen.contracts}")
@@ -271,5 +269,5 @@ def near_misses(chosen: Namespace) -> int:
     for name, count in sorted(counts.items(), key=lambda item: -item[1]):
         console.print(Text(f"{count:>6}  only {name} was missing", style="bold"))
     for words in assumed:
-        console.print(Text(f"MODELLED  {words}", style="yellow"))
+        console.print(Text(f"{mark_of(words)}  {words}", style="yellow"))
     return OK

@@ -66,9 +66,12 @@ SAMPLE_S = 1200
 
 
 class Options(Protocol):
-    """Where option quotes come from; `modelled` are the words that say so, empty for recorded ones."""
+    """Where option quotes come from: their kind, "modelled" or "recorded", and what of them is modelled or assumed, in words."""
 
-    modelled: str
+    @property
+    def kind(self) -> str: ...
+    @property
+    def assumed(self) -> list[str]: ...
 
     def rows(self, at: float, contracts: tuple[str, ...] | None = None) -> tuple[ChainRow, ...]: ...
 
@@ -78,11 +81,13 @@ class Options(Protocol):
 class Modelled:
     """Quotes of `replay.options`, at the price that the bars say had been reached."""
 
+    kind = "modelled"
+
     def __init__(self, seed: int, session: Session, bars: Seconds, underlying: str) -> None:
         from replay import kernel, options
 
         self._of = options
-        self.modelled = options.MODELLED
+        self.assumed = [options.MODELLED]
         self.session, self.underlying = session, underlying
         inside = bars.between(session.open_at, session.close_at)
         self.chain = options.chain_of(seed, session, float(inside.open[0]))

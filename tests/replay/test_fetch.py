@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from replay import fetch, store
+from replay import fetch, history, store
 from replay.__main__ import main as replay
 from replay.bars import read
 from replay.store import Stored
@@ -20,7 +20,8 @@ DAY = date(2026, 11, 19)
 
 @pytest.fixture
 def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    monkeypatch.setattr(fetch, "REQUESTS_PER_S", 100.0)
+    monkeypatch.setattr(history, "REQUESTS_PER_S", 1000.0)
+    monkeypatch.setattr(fetch, "QUOTES_PIECE_S", 7200)
     monkeypatch.chdir(tmp_path)
     with Simulator(tmp_path / "clock", day=date(2026, 11, 20), start=time(10, 29), speed=0.0) as simulator:
         for name, value in simulator.environment(tmp_path / "data").items():
