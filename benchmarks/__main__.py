@@ -1,4 +1,4 @@
-"""`python -m benchmarks` (`make bench`): every figure beside what it must reach. Some five minutes, most of them market time.
+"""`python -m benchmarks` (`make bench`): every figure beside what it must reach. Some seven minutes, most of them market time.
 
     python -m benchmarks                  all of them
     python -m benchmarks --only latency   one of them; may be repeated
@@ -31,6 +31,7 @@ BENCHMARKS = {
     "latency": "benchmarks.latency:measure",
     "page": "benchmarks.page:measure",
     "replay": "benchmarks.replay_speed:measure",
+    "year": "benchmarks.year:measure",
 }
 
 

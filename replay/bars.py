@@ -76,11 +76,10 @@ def read(path: Path) -> Seconds:
     if missing := [name for name in NEEDED if name not in table.columns]:
         raise ReplayError(f"{path} has no column {', '.join(missing)}")
     try:
-        whole = [polars.col("timestamp_ns_utc").cast(polars.Int64)]
-        sound = table.select(whole + [polars.col(name).cast(polars.Float64).fill_null(float("nan")) for name in NAMES])
-    except polars.exceptions.PolarsError as fault:
+        starts = table["timestamp_ns_utc"].cast(polars.Int64).to_numpy(writable=True)
+        columns = [table[name].cast(polars.Float64).to_numpy(writable=True) for name in NAMES]  # a null is NaN
+    except (polars.exceptions.PolarsError, TypeError, ValueError) as fault:
         raise ReplayError(f"{path}: {str(fault).splitlines()[0]}") from None
-    starts, *columns = (sound[name].to_numpy(writable=True) for name in NEEDED)
     if not len(starts):
         raise ReplayError(f"{path} has no rows")
     bars = Seconds(starts // NS, *columns)
@@ -94,10 +93,10 @@ def read(path: Path) -> Seconds:
 
 def refuse_malformed(path: Path, starts: Ints, bars: Seconds) -> None:
     """ReplayError for the first row that the feed's own rules would drop."""
-    prices = np.stack([bars.open, bars.high, bars.low, bars.close, bars.vwap])
-    good = np.isfinite(prices).all(axis=0) & (prices > 0).all(axis=0) & np.isfinite(bars.volume) & (bars.volume >= 0)
-    good &= (bars.low <= np.minimum(bars.open, bars.close)) & (bars.high >= np.maximum(bars.open, bars.close))
-    good &= (bars.vwap >= bars.low * (1 - VWAP_OUTSIDE)) & (bars.vwap <= bars.high * (1 + VWAP_OUTSIDE)) & (starts % NS == 0)
+    good = (starts % NS == 0) & (bars.volume >= 0) & (bars.volume < np.inf) & (bars.low > 0) & (bars.high < np.inf)
+    for price in (bars.open, bars.close):
+        good &= (bars.low <= price) & (price <= bars.high)
+    good &= (bars.vwap >= bars.low * (1 - VWAP_OUTSIDE)) & (bars.vwap <= bars.high * (1 + VWAP_OUTSIDE))
     if not good.all():
         row = int(np.argmin(good))
         raise ReplayError(f"{path}, row {row + 1}: no well-formed bar of one second ({int((~good).sum())} such rows)")

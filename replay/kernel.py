@@ -1,12 +1,12 @@
-"""The fast path: one session decided in compiled code, the same trades bar for bar and price for price as the desk's.
+"""The fast path's eyes: one session's bars read in compiled code, to the same windows and signals as the desk's, bit for bit.
 
 Not a second strategy: the desk is the definition, and tests hold this equal to it on real, generated and hypothesis-made sessions.
-It follows `seconds`, `signals`, `contract_selector`, `risk_manager` and `holding` rule by rule; what they keep in words and
-objects is here arrays and flags. The world is the one of `replay.world`: bars `delay` after their end, the chain every
-CHAIN_POLL_SECONDS, quotes `ANSWER_S` after the question, a phone and a disk that always answer.
+It follows `seconds` and `signals` rule by rule; what they keep in words and objects is here arrays and flags. `read` knows no
+setting, so that a session is read once for any number of them; `signals_of` applies the settings of the signal to what was read,
+and `replay.positions` those of contract, fill and exit.
 
 Sums: VWAP_60 is the only running one, and it is added up anew every 256 bars; everything else is summed over its window when the
-cheaper conditions hold. Prices of options are whole mills, thresholds fractions of whole numbers, as in `risk_manager`.
+cheaper conditions hold.
 """
 
 from __future__ import annotations
@@ -18,25 +18,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from events import ExitReason
-from replay.options import Chain, day_volume, open_interest, seen
-
 EQUAL = 1e-7
 APART = 0.02 + EQUAL
 OPEN = 1200
 SAMPLE_S, SAMPLE_MIN_S = 1200, 300
 RISING_S, SLOPE_S, SLOPE_BARS, ROC_S, REFERENCE_MAX_AGE_S = 30, 30, 10, 300, 10
-CHAIN_MAX_AGE_S, FRESH_S, PERSISTENCE_S = 60.0, 5.0, 60
-CHAIN_AHEAD_S = 600.0
-ANSWER_S = 0.2
-CENT = 10
 ANEW = 256
 BLOCK = 64
 NEVER = -1e18
-REASONS: tuple[ExitReason, ...] = ("time stop", "stop loss", "hard giveback", "VWAP giveback", "VWAP persistence")
-TIME_STOP, STOP_LOSS, HARD_GIVEBACK, VWAP_GIVEBACK, PERSISTENCE = range(5)
-AS_RULED, MIDDLE, TICK_WORSE = range(3)
-TRADES_MAX, SIGNALS_MAX = 512, 1024
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -81,14 +70,12 @@ class Rules(NamedTuple):
 
 
 class Hours(NamedTuple):
-    """A session's times, Unix seconds; `premarket`: the feed was heard before the open."""
+    """A session's times, Unix seconds."""
 
     open_at: int
     close_at: int
     cutoff_at: float
     time_stop_at: float
-    premarket: bool
-    momentum_only: bool
 
 
 class Stream(NamedTuple):
@@ -101,11 +88,21 @@ class Stream(NamedTuple):
     vwap: Floats
 
 
-class Decided(NamedTuple):
-    """What a session came to. A trade's row: opened, closed, strike, entry, exit, peak, reason, P&L; a signal's: at, index."""
+class Readings(NamedTuple):
+    """What was known after each moment at which bars came, and the seconds that fulfil conditions 1-4.
 
-    trades: Floats
-    signals: Floats
+    `newest` is the last second with a bar (`OPEN` is the session's first), `close` its close, `vwap` VWAP_60 (NaN: none), `below`
+    the second since which the close is below it (0: it is not). A candidate's row: moment, second, close - VWAP_300, relative
+    volume, leadership in percentage points; NaN where it cannot be known. `covered` is the first second that is known.
+    """
+
+    at: Floats
+    newest: Ints
+    close: Floats
+    vwap: Floats
+    below: Ints
+    candidates: Floats
+    covered: int
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -210,126 +207,31 @@ def leadership_pp(closes: Floats, leader: Floats, index: int, end: int) -> float
     return float((closes[index] / then - now / before) * 100)
 
 
-# --- contracts ---------------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True, nogil=True)
-def liquidity_of(chain: Chain, rules: Rules, at: float, spot: float, strike: int) -> tuple[int, float]:
-    """Day volume x mid of a contract that passes every filter, and its distance from the ideal; -1 where it does not."""
-    now = seen(chain, at, spot, strike)
-    if at >= chain.close_at or not rules.delta_low - EQUAL < now.delta < rules.delta_high + EQUAL:
-        return -1, 0.0
-    if not 0 < now.bid < now.ask or min(now.bid_size, now.ask_size) < rules.size_min:
-        return -1, 0.0
-    part, of, volume = 2 * (now.ask - now.bid), now.bid + now.ask, day_volume(chain, at, strike)
-    if part * rules.spread_den > rules.spread_num * of or volume < rules.volume_min:
-        return -1, 0.0
-    if open_interest(chain, strike) < rules.interest_min:
-        return -1, 0.0
-    if not -5.0 <= at - (at - now.age_s) <= rules.quote_age_s:
-        return -1, 0.0
-    middle, half = (rules.delta_low + rules.delta_high) / 2, (rules.delta_high - rules.delta_low) / 2
-    return volume * of, abs(now.delta - middle) / half + 100 * part / of / rules.spread_percent
-
-
-@njit(cache=True, nogil=True)
-def track(chain: Chain, rules: Rules, at: float, spot: float) -> Ints:
-    """The strikes of the tracked contracts, most liquid first."""
-    count = len(chain.strikes)
-    tracked, worth = np.zeros(rules.tracked_max, np.int64), np.full(rules.tracked_max, -1, np.int64)
-    kept = 0
-    for k in range(count):
-        liquid = liquidity_of(chain, rules, at, spot, chain.strikes[k])[0]
-        if liquid < 0:
-            continue
-        place = kept
-        while place > 0 and worth[place - 1] < liquid:
-            place -= 1
-        if place >= rules.tracked_max:
-            continue
-        for behind in range(min(kept, rules.tracked_max - 1), place, -1):
-            tracked[behind], worth[behind] = tracked[behind - 1], worth[behind - 1]
-        tracked[place], worth[place] = chain.strikes[k], liquid
-        kept = min(kept + 1, rules.tracked_max)
-    return tracked[:kept]
-
-
-@njit(cache=True, nogil=True)
-def choose(chain: Chain, rules: Rules, tracked: Ints, at: float, spot: float) -> int:
-    """The one contract's strike; 0 where none passes any more."""
-    best, nearest, most = 0, 0.0, 0
-    for strike in tracked:
-        liquid, distance = liquidity_of(chain, rules, at, spot, strike)
-        if liquid < 0:
-            continue
-        if best == 0 or (distance, -liquid, strike) < (nearest, -most, best):
-            best, nearest, most = strike, distance, liquid
-    return best
-
-
-@njit(cache=True, nogil=True)
-def entry_of(rules: Rules, bid: int, ask: int) -> int:
-    """The assumed fill: one tick over the ask, capped at mid + slippage, never under the ask; rounded up to a cent."""
-    if rules.fill == MIDDLE:
-        return (bid + ask) // 2
-    capped = (bid + ask + 2 * rules.slippage + 1) // 2
-    price = max(ask, min(ask + CENT, capped))
-    price = -(-price // CENT) * CENT
-    return price + CENT if rules.fill == TICK_WORSE else price
-
-
-@njit(cache=True, nogil=True)
-def exit_of(rules: Rules, bid: int, mark: int) -> int:
-    if rules.fill == MIDDLE:
-        return mark if mark > 0 else bid
-    return max(bid - CENT, 0) if rules.fill == TICK_WORSE else bid
-
-
 # --- a session ---------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
-def last_prices(stream: Stream, truth: Stream, open_at: int, seconds: int) -> Floats:
-    """The price after each second of the session: the close of the last bar that had ended; before it, the first one's."""
-    bars = truth if len(truth.start) > 0 else stream
-    prices = np.zeros(seconds)
-    first = 0.0
-    for k in range(len(bars.start)):
-        index = bars.start[k] - open_at
-        if 0 <= index < seconds:
-            prices[index] = bars.close[k]
-            if first == 0.0:
-                first = bars.close[k]
-    last = first
-    for index in range(seconds):
-        if prices[index] > 0.0:
-            last = prices[index]
-        prices[index] = last
-    return prices
-
-
-@njit(cache=True, nogil=True, inline="always")
-def spot_at(prices: Floats, open_at: int, at: float) -> float:
-    return float(prices[min(max(math.floor(at) - 1 - open_at, 0), len(prices) - 1)])
-
-
-@njit(cache=True, nogil=True)
-def decide(own: Stream, other: Stream, truth: Stream, profile: Floats, chain: Chain, rules: Rules, hours: Hours) -> Decided:
-    """One session: `own` is the traded symbol's stream, `other` the leader's, `truth` the final bars (empty: `own` are).
+def read(own: Stream, other: Stream, profile: Floats, open_at: int, close_at: int, premarket: bool) -> Readings:
+    """One session: `own` is the traded symbol's stream, `other` the leader's; `premarket`: the feed was heard before the open.
 
     In one function, because a compiled call per bar and part would cost more than what it does.
     """
-    open_at = hours.open_at
-    seconds = hours.close_at - open_at
-    end = OPEN + seconds
+    end = OPEN + close_at - open_at
     closes, volumes, pv = np.zeros(end), np.zeros(end), np.zeros(end)
     leader = np.zeros(end)
-    trades, signals = np.empty((TRADES_MAX, 8)), np.empty((SIGNALS_MAX, 2))
-    n_trades = n_signals = 0
-    prices = last_prices(own, truth, open_at, seconds)
+    n = len(own.at)
+    moments, newests, lasts, vwaps, belows = (
+        np.empty(n),
+        np.empty(n, np.int64),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n, np.int64),
+    )
+    candidates = np.empty((n, 5))
+    taken = found = 0
 
     # the windows
-    newest, covered, is_covered = OPEN - 1, OPEN, hours.premarket
+    newest, covered, is_covered = OPEN - 1, OPEN, premarket
     sum_v = sum_pv = 0.0
     since_anew = 0
     vwap = run_vwap = math.nan
@@ -337,77 +239,9 @@ def decide(own: Stream, other: Stream, truth: Stream, profile: Floats, chain: Ch
     held_index, held_close, held_volume, held_pv = 0, 0.0, 0.0, 0.0
     # the leader's
     leader_newest, leader_held_index, leader_held_close = OPEN - 1, 0, 0.0
-    j = 0
-    # the desk
-    last_exit, last_signal = NEVER, NEVER
-    pnl_today = 0
-    # the refresh that was asked for
-    seeking, answered_at = False, 0.0
-    tracked = np.empty(0, np.int64)
-    # the position
-    holding = False
-    opened_at = poll_from = marked_at = quoted_at = 0.0
-    polls = strike = entry = peak = last_mark = last_bid = hits = 0
-
-    i, n = 0, len(own.at)
-    while i < n or holding or seeking:
-        bar_at = own.at[i] if i < n else 1e18
-        if seeking and answered_at < bar_at:
-            # --- the refreshed quotes are here: check again, choose, open
-            seeking = False
-            if refused(rules, hours, answered_at, last_exit, n_trades, pnl_today) or closes[newest] - vwap < EQUAL:
-                continue
-            if math.isnan(vwap) or answered_at - (newest - OPEN + open_at) - 1 > rules.signal_max_age_s:
-                continue
-            spot = spot_at(prices, open_at, answered_at)
-            strike = choose(chain, rules, tracked, answered_at, spot)
-            if strike == 0 or n_trades >= TRADES_MAX:
-                continue
-            now = seen(chain, answered_at, spot, strike)
-            holding, opened_at, poll_from, polls = True, answered_at, answered_at + ANSWER_S, 0
-            entry, peak, last_bid = entry_of(rules, now.bid, now.ask), (now.bid + now.ask) // 2, now.bid
-            last_mark, hits, marked_at, quoted_at = 0, 0, NEVER, 0.0
-            continue
-        if holding:
-            # --- what comes before the next bar: quotes of the held contract, and the time stop
-            at = poll_from + polls * rules.exit_poll_s
-            if min(bar_at, at) > hours.time_stop_at:
-                at, reason = hours.time_stop_at, TIME_STOP
-            elif at < bar_at:
-                polls += 1
-                now = seen(chain, at, spot_at(prices, open_at, at), strike)
-                said_at = at - now.age_s
-                if quoted_at > 0.0 and said_at < quoted_at:
-                    continue
-                quoted_at = said_at
-                last_bid = now.bid
-                usable = 0 < now.bid <= now.ask and 4 * (now.ask - now.bid) <= now.bid + now.ask
-                if usable:
-                    mark = (now.bid + now.ask) // 2
-                    if last_mark > 0:
-                        peak = max(peak, min(last_mark, mark))
-                    hits = hits + 1 if (mark - entry) * rules.stop_den <= -rules.stop_num * entry else 0
-                    last_mark, marked_at = mark, at
-                reason = -1
-                if at >= hours.time_stop_at:
-                    reason = TIME_STOP
-                elif not usable and now.ask > 0 and (now.ask - entry) * rules.stop_den <= -rules.stop_num * entry:
-                    reason = STOP_LOSS
-                else:
-                    reason = leave(rules, at, marked_at, last_mark, peak, hits, newest, below, opened_at, open_at)
-                if reason < 0:
-                    continue
-            else:
-                reason = -1
-            if reason >= 0:
-                n_trades, pnl_today = book(
-                    trades, n_trades, pnl_today, rules, opened_at, at, strike, entry, last_bid, last_mark, peak, reason
-                )
-                holding, last_exit = False, at
-                continue
-        if i >= n:
-            break
-
+    i = j = 0
+    while i < n:
+        bar_at = own.at[i]
         # --- the leader's bars that have come by now
         while j < len(other.at) and other.at[j] <= bar_at:
             index, close = other.start[j] - open_at + OPEN, other.close[j]
@@ -430,7 +264,7 @@ def decide(own: Stream, other: Stream, truth: Stream, profile: Floats, chain: Ch
             leader_newest = max(leader_newest, index)
 
         # --- the bars that have come together: all are taken in before anything is decided
-        at, is_new = bar_at, False
+        is_new = False
         while i < n and own.at[i] == bar_at:
             index, close, volume = own.start[i] - open_at + OPEN, own.close[i], own.volume[i]
             paid = volume * own.vwap[i]
@@ -488,114 +322,64 @@ def decide(own: Stream, other: Stream, truth: Stream, profile: Floats, chain: Ch
                 else:
                     vwap = run_vwap = math.nan
                     below, run = 0, place
+        close = closes[newest]
+        moments[taken], newests[taken], lasts[taken], vwaps[taken], belows[taken] = bar_at, newest, close, vwap, below
+        taken += 1
         if not is_new:
             continue
 
-        # --- exits first
-        if holding:
-            reason = TIME_STOP
-            if at < hours.time_stop_at:
-                reason = leave(rules, at, marked_at, last_mark, peak, hits, newest, below, opened_at, open_at)
-            if reason >= 0:
-                n_trades, pnl_today = book(
-                    trades, n_trades, pnl_today, rules, opened_at, at, strike, entry, last_bid, last_mark, peak, reason
-                )
-                holding, last_exit = False, at
-
-        # --- then the signal, cheapest conditions first
-        if at - last_signal < rules.signal_cooldown_s:
-            continue
-        close = closes[newest]
+        # --- conditions 1-4, cheapest first
         if not (close - vwap >= EQUAL and newest - run >= RISING_S and vwap - run_vwap >= EQUAL):
             continue
-        if newest - covered < rules.warmup_s or not slope_pct_s(closes, newest) >= EQUAL:
+        if not slope_pct_s(closes, newest) >= EQUAL or not surge(volumes, newest, covered):
             continue
-        if not surge(volumes, newest, covered):
+        candidates[found, 0], candidates[found, 1] = bar_at, newest
+        candidates[found, 2] = close - trend(volumes, pv, newest)
+        candidates[found, 3] = relative_volume(volumes, profile, newest)
+        candidates[found, 4] = leadership_pp(closes, leader, newest, end)
+        found += 1
+    return Readings(
+        moments[:taken], newests[:taken], lasts[:taken], vwaps[:taken], belows[:taken], candidates[:found].copy(), covered
+    )
+
+
+@njit(cache=True, nogil=True)
+def signals_of(readings: Readings, rules: Rules, hours: Hours) -> Floats:
+    """The signals under these settings: rows of moment and second."""
+    signals = np.empty((len(readings.candidates), 2))
+    count, last_signal = 0, NEVER
+    for k in range(len(readings.candidates)):
+        at, second, above_trend, relative, leadership = readings.candidates[k]
+        if at - last_signal < rules.signal_cooldown_s or second - readings.covered < rules.warmup_s:
             continue
-        if rules.trend_on and not close - trend(volumes, pv, newest) >= EQUAL:
+        if rules.trend_on and not above_trend >= EQUAL:
             continue
-        if not hours.momentum_only:
-            if rules.volume_on and not relative_volume(volumes, profile, newest) - rules.relative_min > -EQUAL:
-                continue
-            if rules.lead_on and not leadership_pp(closes, leader, newest, end) - rules.lag > -EQUAL:
-                continue
-        if at - (newest - OPEN + open_at) - 1 > rules.signal_max_age_s:
+        if rules.volume_on and not relative - rules.relative_min > -EQUAL:
             continue
-        asked_at = open_at - CHAIN_AHEAD_S
-        asked_at += math.floor((at - asked_at) / rules.chain_poll_s) * rules.chain_poll_s
+        if rules.lead_on and not leadership - rules.lag > -EQUAL:
+            continue
+        if at - (second - OPEN + hours.open_at) - 1 > rules.signal_max_age_s:
+            continue
         last_signal = at
-        if n_signals < SIGNALS_MAX:
-            signals[n_signals, 0], signals[n_signals, 1] = at, newest - OPEN
-            n_signals += 1
-        if hours.momentum_only or holding or seeking or refused(rules, hours, at, last_exit, n_trades, pnl_today):
-            continue
-        tracked = track(chain, rules, asked_at, spot_at(prices, open_at, asked_at))
-        if len(tracked) > 0:
-            seeking, answered_at = True, at + ANSWER_S
-    return Decided(trades[:n_trades].copy(), signals[:n_signals].copy())
+        signals[count, 0], signals[count, 1] = at, second - OPEN
+        count += 1
+    return signals[:count]
 
 
 @njit(cache=True, nogil=True)
-def refused(rules: Rules, hours: Hours, at: float, last_exit: float, trades: int, pnl: int) -> bool:
-    """Condition 8, but for a position that is open."""
-    if not hours.open_at <= at < hours.close_at or at >= hours.cutoff_at:
-        return True
-    if rules.entry_cooldown_s - (at - last_exit) > 0:
-        return True
-    if rules.trades_max > 0 and trades >= rules.trades_max:
-        return True
-    return rules.loss_halt > 0 and pnl <= -rules.loss_halt
-
-
-@njit(cache=True, nogil=True)
-def leave(
-    rules: Rules,
-    at: float,
-    marked_at: float,
-    mark: int,
-    peak: int,
-    hits: int,
-    newest: int,
-    below: int,
-    opened_at: float,
-    open_at: int,
-) -> int:
-    """The exits 2-5 in their order, by what is known: the first that holds, or -1."""
-    marked = at - marked_at <= FRESH_S
-    if marked and mark > 0 and hits >= rules.stop_hits:
-        return STOP_LOSS
-    if marked and mark > 0:
-        given = peak - mark
-        if given * rules.hard_den >= rules.hard_num * peak:
-            return HARD_GIVEBACK
-        if below > 0 and given * rules.tight_den >= rules.tight_num * peak:
-            return VWAP_GIVEBACK
-    if below > 0:
-        since = max(below - OPEN + open_at, math.ceil(opened_at))
-        if newest - OPEN + open_at - since >= PERSISTENCE_S:
-            return PERSISTENCE
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def book(
-    trades: Floats,
-    n: int,
-    pnl_today: int,
-    rules: Rules,
-    opened_at: float,
-    at: float,
-    strike: int,
-    entry: int,
-    bid: int,
-    mark: int,
-    peak: int,
-    reason: int,
-) -> tuple[int, int]:
-    """Write a trade down; the count and the day's P&L after it."""
-    sold = exit_of(rules, bid, mark)
-    pnl = (sold - entry) * 100 - 2 * rules.fee
-    row = trades[n]
-    row[0], row[1], row[2], row[3], row[4] = opened_at, at, strike, entry, sold
-    row[5], row[6], row[7] = peak, reason, pnl
-    return n + 1, pnl_today + pnl
+def last_prices(bars: Stream, open_at: int, seconds: int) -> Floats:
+    """The price after each second of the session: the close of the last bar that had ended; before it, the first one's."""
+    prices = np.zeros(seconds)
+    first = 0.0
+    for k in range(len(bars.start)):
+        index = bars.start[k] - open_at
+        if 0 <= index < seconds:
+            prices[index] = bars.close[k]
+            if first == 0.0:
+                first = bars.close[k]
+    last = first
+    for index in range(seconds):
+        if prices[index] > 0.0:
+            last = prices[index]
+        prices[index] = last
+    return prices

@@ -7,11 +7,9 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
-
 from config import Config
 from events import ExitReason
-from replay import kernel, options, setting
+from replay import kernel, options, positions, setting
 from replay.bars import Floats, Seconds
 from replay.world import Modelled, Options, Sat, Watch, World, in_order, useful_polls
 from utils import Session, SessionCalendar
@@ -106,42 +104,42 @@ def result_of(sat: Sat, quotes: str = "modelled") -> Result:
 
 
 class Ready(NamedTuple):
-    """A session as the kernel takes it: what no setting changes."""
+    """A session as the kernel has read it: what no setting changes. `prices`: where the underlying stood after each second."""
 
     day: Day
-    own: kernel.Stream
-    leader: kernel.Stream
-    truth: kernel.Stream
-    profile: Floats
+    readings: kernel.Readings
+    prices: Floats
     chain: options.Chain
 
 
 def ready(day: Day, delay_s: float = 0.0) -> Ready:
+    return heard(day, setting.stream_of(day.own, delay_s), setting.stream_of(day.leader, delay_s))
+
+
+def heard(day: Day, own: kernel.Stream, leader: kernel.Stream) -> Ready:
+    """A session whose bars came as these streams have them; `day.own` is what they came to in the end."""
+    session = day.session
+    profile, truth = setting.as_array(day.profile), setting.stream_of(day.own, 0.0)
     return Ready(
         day,
-        setting.stream_of(day.own, delay_s),
-        setting.stream_of(day.leader, delay_s),
-        setting.stream_of(Seconds.none(), delay_s),
-        setting.as_array(day.profile),
-        options.chain_of(day.seed, day.session, float(day.own.open[0])),
+        kernel.read(own, leader, profile, session.open_at, session.close_at, day.premarket),
+        kernel.last_prices(truth, session.open_at, session.close_at - session.open_at),
+        options.chain_of(day.seed, session, float(day.own.open[0])),
     )
 
 
 def fast(config: Config, given: Ready, rules: kernel.Rules | None = None) -> Result:
     """The same session in compiled code."""
-    hours = setting.hours_of(config, given.day.session, premarket=given.day.premarket)
-    decided = kernel.decide(
-        given.own, given.leader, given.truth, given.profile, given.chain, rules or setting.rules_of(config), hours
-    )
-    return told(decided)
-
-
-def told(decided: kernel.Decided) -> Result:
+    rules, hours = rules or setting.rules_of(config), setting.hours_of(config, given.day.session)
+    signals = kernel.signals_of(given.readings, rules, hours)
+    rows = positions.trades_of(given.readings, signals, given.prices, given.chain, rules, hours)
     trades = tuple(
-        Closed(row[0], row[1], int(row[2]), int(row[3]), int(row[4]), int(row[5]), kernel.REASONS[int(row[6])], int(row[7]))
-        for row in decided.trades.tolist()
+        Closed(
+            row[0], row[1], int(row[2]), int(row[3]), int(row[4]), int(row[5]), positions.REASONS[int(row[6])], int(row[7])
+        )
+        for row in rows.tolist()
     )
-    return Result(trades, tuple(np.asarray(decided.signals)[:, 0].tolist()))
+    return Result(trades, tuple(signals[:, 0].tolist()))
 
 
 # --- compared ----------------------------------------------------------------------------------------------------------

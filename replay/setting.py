@@ -87,7 +87,7 @@ def rules_of(config: Config, fill: str = "as ruled") -> Rules:
     )
 
 
-def hours_of(config: Config, session: Session, *, premarket: bool, momentum_only: bool = False) -> Hours:
+def hours_of(config: Config, session: Session) -> Hours:
     from replay.kernel import Hours
 
     return Hours(
@@ -95,8 +95,6 @@ def hours_of(config: Config, session: Session, *, premarket: bool, momentum_only
         session.close_at,
         risk_manager.entry_cutoff(config, session),
         risk_manager.time_stop(config, session),
-        premarket,
-        momentum_only,
     )
 
 

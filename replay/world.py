@@ -92,7 +92,7 @@ class Modelled:
         inside = bars.between(session.open_at, session.close_at)
         self.chain = options.chain_of(seed, session, float(inside.open[0]))
         stream = kernel.Stream(inside.start.astype(np.float64), inside.start, inside.close, inside.volume, inside.vwap)
-        self.prices = kernel.last_prices(stream, stream, session.open_at, session.close_at - session.open_at)
+        self.prices = kernel.last_prices(stream, session.open_at, session.close_at - session.open_at)
         self._spots: list[float] = self.prices.tolist()
 
     def spot(self, at: float) -> float:

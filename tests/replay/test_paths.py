@@ -127,12 +127,12 @@ def streamed(config_given: dict[str, str], seed: int, frames: list[tuple[float, 
     starts, closes = np.array([f[1] for f in final]), np.array([f[2] for f in final])
     own = Seconds(starts, closes, closes, closes, closes, np.array([f[3] for f in final]), np.array([f[4] for f in final]))
     day = day._replace(own=own)
-    ready = paths.ready(day)._replace(own=kernel.Stream(at, start, close, volume, vwap), truth=setting.stream_of(own, 0.0))
-    quick = paths.fast(config, ready)
+    others = setting.stream_of(day.leader, 0.0)
+    quick = paths.fast(config, paths.heard(day, kernel.Stream(at, start, close, volume, vwap), others))
 
     from events import Bar
 
-    leader = [(moment, False, bar) for moment, bar in zip(ready.leader.at.tolist(), day.leader.bars("SPY"), strict=True)]
+    leader = [(moment, False, bar) for moment, bar in zip(others.at.tolist(), day.leader.bars("SPY"), strict=True)]
     ours = [(f[0], True, Bar("IWM", f[1], f[2], f[2], f[2], f[2], f[3], f[4])) for f in frames]
     arrivals = sorted(leader + ours, key=lambda arrival: arrival[:2])
     market = Modelled(day.seed, session, own, "IWM")
