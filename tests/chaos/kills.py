@@ -95,7 +95,8 @@ class Trader:
             self._set("down", down, 1)
 
     def _is_held(self) -> bool:
-        return len({alert_id(m) for m in self.stage.messages("— BUY")}) > len(self.told)
+        bought = {alert_id(m).removesuffix("-BUY") for m in self.stage.messages("— BUY")}
+        return bool(bought - {name.removesuffix("-SELL") for name in self.told})
 
     def _set(self, scene: str, quote: tuple[float, float] | None, size: int) -> None:
         self.scene = scene
