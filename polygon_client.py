@@ -37,6 +37,7 @@ VWAP_OUTSIDE = 0.01
 PAGE_ROWS = 250
 PAGES_MAX, PAGES_S = 20, 8.0  # all of them together, in earnest
 AGGS_MAX = 50_000
+ROWS_MAX = 100_000  # a day of seconds, early and late hours and all, is 57,600
 SETTLED_WITHIN_S = 60
 
 
@@ -547,7 +548,7 @@ class Rest:
     def _pages(
         self, first: str, params: dict[str, Any], parse: Callable[[bytes], tuple[list[T], str | None, dict[str, int]]]
     ) -> list[T]:
-        """The rows of a page and of those it leads to. Pages that come again, or never end, are a fault."""
+        """The rows of a page and of those it leads to. Pages that come again, never end, or hold more than their limit are a fault."""
         found: list[T] = []
         path: str | None = first
         seen: set[str] = set()
@@ -558,6 +559,8 @@ class Rest:
             answer = self._answer(path, None if seen else params, paging=bool(seen))
             seen.add(path)
             rows, path, dropped = self._read(parse, answer.body)
+            if len(rows) > params["limit"] or len(found) + len(rows) > ROWS_MAX:
+                raise TryAgain("the answer has more rows than were asked for")
             found += rows
             for reason, count in dropped.items():
                 self.dropped[reason] = self.dropped.get(reason, 0) + count
