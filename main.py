@@ -242,7 +242,7 @@ class Worker:
             "chain": lambda: ChainPoller(emit, config, clock, self._session_at),
             "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours),
         }
-        self.makers["http"] = lambda: Pages(emit, config, clock, self._see, self.work, self.lines, VERSION)
+        self.makers["http"] = lambda: Pages(emit, config, clock, self._see, self.work, self.lines, VERSION, self.calendar)
         if config.heartbeat_url is not None:
             self.makers["heartbeat"] = lambda: Heartbeat(emit, config, clock, self._see)
         if config.options_stream != "off":
@@ -319,8 +319,9 @@ class Worker:
         while time.monotonic() - self.beat_at < STUCK_S:
             if self.ended.wait(1.0):
                 return
-        self.log.error("the main loop hangs; the process ends")
         faulthandler.dump_traceback()
+        # from a thread of its own: who hangs may hold the log's lock
+        threading.Thread(target=self.log.error, args=("the main loop hangs; the process ends",), daemon=True).start()
         self.ended.wait(0.5)  # the log's own threads write what was said
         os._exit(BROKEN)
 
@@ -344,6 +345,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         print(__doc__)
         return OK if arguments[0] in ("-h", "--help") else BAD_SETTINGS
+    os.umask(0o077)
     try:
         config = load()
     except ConfigError as fault:
@@ -358,8 +360,8 @@ def main(arguments: list[str]) -> int:
 
 def live(config: Config, clock: Clock) -> int:
     """Take the data folder for this process, and run one life in it."""
-    os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
+    os.environ["no_proxy"] = "*"  # apprise would use one: it would see the fallback's credentials, and answer in its stead
     try:
         lock = DataFolder(config.data_dir).lock()
     except FolderBusy as busy:
