@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help='JSON: {"STOP_LOSS_PERCENT": [10, 15], ...}')
     sweep.add_argument("--top", type=whole, default=15, help="how many of the best are shown (15)")
     report = command("report", "one self-contained HTML page and its figures as PNG, of a day or of a backtest")
-    of_sessions(report)
+    of_sessions(report, one_day=True)
     report.set_defaults(desk=False)
     for one in (backtest, report):
         one.add_argument(
@@ -114,14 +114,15 @@ def of_files(command: argparse.ArgumentParser, words: str, *, quotes: bool = Tru
         command.add_argument("--seed", type=int, default=1, help="of the modelled quotes (1)")
 
 
-def between(command: argparse.ArgumentParser) -> None:
-    command.add_argument("first", type=date.fromisoformat, metavar="FROM")
-    command.add_argument("last", type=date.fromisoformat, metavar="TO")
+def between(command: argparse.ArgumentParser, *, one_day: bool = False) -> None:
+    command.add_argument("first", type=date.fromisoformat, metavar="DATE|FROM" if one_day else "FROM")
+    words = "the last day; without it, one day: from its tape where there is one"
+    command.add_argument("last", type=date.fromisoformat, metavar="TO", nargs="?" if one_day else None, help=words * one_day)
 
 
-def of_sessions(command: argparse.ArgumentParser) -> None:
+def of_sessions(command: argparse.ArgumentParser, *, one_day: bool = False) -> None:
     """The options of a command that goes through many sessions."""
-    between(command)
+    between(command, one_day=one_day)
     where = command.add_mutually_exclusive_group()
     where.add_argument("--bars", type=Path, nargs="+", metavar="FILE", help="files of second bars instead of the store")
     where.add_argument("--made", type=int, metavar="SEED", help="sessions made up from a seed instead of the store")

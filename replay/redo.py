@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tape import End, Head, Recorded, TapeError
 from utils import SessionCalendar, clock_text, new_york
 
 _encode = msgspec.json.Encoder().encode
+KILLED = "cut: the process was killed"
 
 
 class Redone(Struct, frozen=True):
@@ -58,8 +59,8 @@ def desk_of(head: Head) -> Desk:
     return desk
 
 
-def redo(path: Path, desk: Desk | None = None) -> Iterator[Redone]:
-    """Decide a tape again, batch by batch. TapeError where it cannot be read."""
+def redo(path: Path, desk: Desk | None = None, before: Callable[[Recorded], None] | None = None) -> Iterator[Redone]:
+    """Decide a tape again, batch by batch; `before` sees each batch before the desk does. TapeError where it cannot be read."""
     records = tape.read(path)
     head = next(records, None)
     if not isinstance(head, Head):
@@ -68,6 +69,8 @@ def redo(path: Path, desk: Desk | None = None) -> Iterator[Redone]:
     for record in records:
         if not isinstance(record, Recorded):
             continue
+        if before is not None:
+            before(record)
         raised, actions = "", list[AnyAction]()
         try:
             actions = desk.decide(record.events)
@@ -94,7 +97,7 @@ class Checked(Struct, frozen=True):
 
 
 def check(path: Path) -> Checked:
-    head, ended = head_of(path), "cut: the process was killed"
+    head, ended = head_of(path), KILLED
     batches = events = actions = differing = 0
     first: dict[str, str] | None = None
     until = head.begun_at
@@ -163,7 +166,7 @@ def look(path: Path) -> Look:
     head = head_of(path)
     counts: Counter[str] = Counter()
     seen = Look(
-        path.name, head.version, head.begun_at, head.begun_at, path.stat().st_size, 0, {}, 0, "cut: the process was killed",
+        path.name, head.version, head.begun_at, head.begun_at, path.stat().st_size, 0, {}, 0, KILLED,
         head.config().non_defaults(),
     )  # fmt: skip
     for record in tape.read(path):

@@ -58,8 +58,11 @@ class bar:
 
 
 def mark_of(words: str) -> str:
-    """The word that stands before an assumption in the head: what is modelled is not taken for what was recorded."""
-    return "RECORDED" if words.startswith("option quotes recorded") else "MODELLED"
+    """The word before a sentence of the head: what was modelled, assumed or made up is not taken for what was recorded."""
+    for beginning, mark in (("option quotes recorded", "RECORDED"), ("option quotes modelled", "MODELLED")):
+        if words.startswith(beginning):
+            return mark
+    return "MADE UP" if "made up" in words else "ASSUMED"
 
 
 def trades_table(trades: Sequence[Trade], title: str, quotes: Sequence[str] = ()) -> Table:

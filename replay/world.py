@@ -276,10 +276,17 @@ class World:
                     self._keep(action)
                     answers.append(Committed(at=at, commit=action.commit))
                 case Deliver():
+                    receipt = "seen" if action.priority == 2 else None
                     answers.append(
-                        AlertDelivered(at=at, alert_id=action.alert_id, attempt=action.attempt, channel=action.channel)
+                        AlertDelivered(
+                            at=at,
+                            alert_id=action.alert_id,
+                            attempt=action.attempt,
+                            channel=action.channel,
+                            receipt=receipt,
+                        )
                     )
-                    if action.priority == 2:
+                    if receipt:
                         answers.append(
                             ReceiptSeen(
                                 at=at, alert_id=action.alert_id, receipt="seen", acknowledged_at=at, acknowledged_by=""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,33 @@ def test_a_killed_life_and_the_next_are_decided_again_byte_for_byte(
     told = json.loads(capsys.readouterr().out)
     assert [(trade["entry"], trade["exit"]) for trade in told["trades"]] == [(1.02, 0.8)]
     assert told["agrees"] is True
+
+
+@pytest.mark.fault("X01")
+def test_a_day_of_two_lives_is_reported_as_it_was_recorded(
+    stage: Stage, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The trade that the killed life opened and the next one closed: one figure of its mark over both, and nothing modelled."""
+    stage.bought()
+    stage.quote(1.30, 1.32)
+    stage.wait_for_polls(4)
+    stage.stop()
+    stage.worker.kill()
+    stage.start(ready=("position resumed", "the clock is right"))
+    stage.go()
+    stage.quote(0.80, 0.82)
+    stage.wait_for("— SELL")
+    stage.worker.signal()
+    stage.worker.wait()
+    page = tmp_path / "day.html"
+    assert replay(["report", str(DAY), "--data-dir", str(stage.data), "--out", str(page), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["source"], told["agrees"], len(told["figures"])) == ("tape", True, 2)
+    assert all(Path(figure).stat().st_size > 5_000 for figure in told["figures"])
+    text = page.read_text()
+    assert "MODELLED" not in text
+    assert "http" not in text
+    for words in ("as recorded", "$1.02", "$0.80", "0DTE CALL — BUY", "0DTE CALL — SELL", redo.KILLED, "the worker stopped"):
+        assert words in text, words
+    assert replay(["report", "2026-11-19", "--data-dir", str(stage.data), "--out", str(page)]) == 2
+    assert "fetch IWM" in capsys.readouterr().err.replace("\n", " ")
