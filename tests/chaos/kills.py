@@ -22,10 +22,10 @@ from simulator.push import Message
 from tests.kit.worker import ASK, BID, CONTRACT, Stage, alert_id, body, is_repeat
 
 SPEED = 8.0
-# a BUY outlives any row of kills: that one grows too old to be told is another test's
+# a BUY lives as long as it may: few rows of kills outlast it
 SETTINGS = {
     "ENTRY_COOLDOWN_SECONDS": "0", "SIGNAL_COOLDOWN_SECONDS": "5", "CHAIN_POLL_SECONDS": "2", "ON_SHUTDOWN": "keep",
-    "BUY_VOID_SECONDS": "600",
+    "BUY_TTL_SECONDS": "120", "BUY_VOID_SECONDS": "600",
 }  # fmt: skip
 READY = (
     "stocks socket subscribed", "history of IWM", "history of SPY", "volume profile ready", "phone checked: keys are valid",
@@ -42,6 +42,8 @@ FAILPOINTS = (
 EARLY = ("main.start", "main.ledger-open")
 FAULTS = ("cut after", "500 after", "cut before", "500", "503")
 PATIENCE_S = 5.0
+UNSETTLED = ("queued", "sending", "failed", "unknown")
+LOOK_AGAIN_S = 0.5
 
 
 class Toll(Struct):
@@ -52,20 +54,24 @@ class Toll(Struct):
     open_or_pending: int = 0
     while_starting: int = 0
     repeats: int = 0
+    expired: int = 0
 
     def __str__(self) -> str:
         share = self.open_or_pending / self.kills if self.kills else 0.0
         return (
             f"{self.kills} kills, {sum(self.places.values())} of them at {len(self.places)} failpoints, {self.while_starting} while "
-            f"starting; {share:.0%} with a position open or an alert pending; {self.repeats} labelled repeats"
+            f"starting; {share:.0%} with a position open or an alert pending; {self.repeats} labelled repeats, "
+            f"{self.expired} BUY too old to be told"
         )
 
 
 class Trader:
     """The market's side of the play: sees the phone, sets the quote."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, is_held_unheard: Callable[[], bool]) -> None:
         self.stage = stage
+        self.is_held_unheard = is_held_unheard
+        self.looked_at = 0.0
         self.told: set[str] = set()
         self.scene = "flat"
         self.polls_at = 0
@@ -95,8 +101,14 @@ class Trader:
             self._set("down", down, 1)
 
     def _is_held(self) -> bool:
+        """A BUY was told; or one grew too old to be told, and nobody knows that it never arrived."""
         bought = {alert_id(m).removesuffix("-BUY") for m in self.stage.messages("— BUY")}
-        return bool(bought - {name.removesuffix("-SELL") for name in self.told})
+        if bought - {name.removesuffix("-SELL") for name in self.told}:
+            return True
+        if time.monotonic() - self.looked_at < LOOK_AGAIN_S:
+            return False
+        self.looked_at = time.monotonic()
+        return self.is_held_unheard()
 
     def _set(self, scene: str, quote: tuple[float, float] | None, size: int) -> None:
         self.scene = scene
@@ -112,7 +124,7 @@ class Play:
         self.stage = stage
         self.deck = list(places)
         self.random = Random(seed)
-        self.trader = Trader(stage)
+        self.trader = Trader(stage, self._is_held_unheard)
         self.toll = Toll()
         self.runs_on = runs_on
         self.has_ledger = False
@@ -163,9 +175,7 @@ class Play:
         self.toll.while_starting += how == "while starting" or place in EARLY
         self.has_ledger = self.has_ledger or (stage.data / "ledger.sqlite3").exists()  # a first life may die before it
         kept = self.ledger() if self.has_ledger else Remembered()
-        self.toll.open_or_pending += kept.position is not None or any(
-            row.outcome in ("queued", "sending", "failed", "unknown") for row in kept.outbox
-        )
+        self.toll.open_or_pending += kept.position is not None or any(row.outcome in UNSETTLED for row in kept.outbox)
 
     def _begin(self, failpoint: str, *, wait: bool = True) -> None:
         worker = self.stage.launch(failpoint, **SETTINGS)
@@ -193,6 +203,12 @@ class Play:
         kinds = ("BUY", "SELL", "BLIND", "CRITICAL")
         return any(row.settled_at is None for row in self.ledger().outbox if row.alert.kind in kinds)
 
+    def _is_held_unheard(self) -> bool:
+        if not self.has_ledger:
+            return False
+        kept = self.ledger()
+        return kept.position is not None and f"{kept.position.id}-BUY" in self.expired()
+
     def _forgive(self) -> None:
         with DataFolder(self.stage.data).lock():
             ledger = Ledger.open(self.stage.data, self.stage.now())
@@ -206,6 +222,10 @@ class Play:
         findings, kept = read(self.stage.data, self.stage.now())
         assert kept is not None, findings
         return kept
+
+    def expired(self) -> set[str]:
+        """The BUYs that grew too old to be told, as the ledger has them."""
+        return {row.alert.id for row in self.ledger().outbox if row.alert.kind == "BUY" and row.outcome == "dropped"}
 
     def trades(self) -> tuple[Trade, ...]:
         return self.ledger().trades
@@ -231,6 +251,7 @@ class Play:
                 found.append(f"{key} was repeated without a label: {[m.text for m in messages]}")
             self.toll.repeats += len(messages) - 1
         kept, sells, buys = self.ledger(), self.told("SELL"), self.told("BUY")
+        self.toll.expired = len(self.expired())
         known = {trade.id for trade in kept.trades}
         if kept.position is not None:
             found.append(f"position {kept.position.id} is open at the end")

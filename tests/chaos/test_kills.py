@@ -28,8 +28,8 @@ def steady(tmp_path: Path) -> Iterator[Stage]:
 
 
 def judged(play: Play, record) -> None:
-    record("toll", str(play.toll))
     faults = play.faults()
+    record("toll", str(play.toll))
     print(f"\n{'runs on' if play.runs_on else 'stands still'}: {play.toll}; {len(play.trades())} trades")
     assert not faults, "\n".join(faults)
 
@@ -42,12 +42,12 @@ def test_a_session_of_kills_is_to_the_cent_the_uninterrupted_session(steady, tmp
     judged(killed, record_property)
     assert set(killed.toll.places) == set(places) or KILLS < 60
     story, results = killed.story(), [(trade.id, trade.reason, trade.pnl, trade.peak) for trade in killed.trades()]
-    buys = list(killed.told("BUY"))
+    buys, expired = list(killed.told("BUY")), killed.expired()
     whole = played(tmp_path / "whole", steady, seed, trades=len(story))
     assert not whole.faults()
     assert whole.story() == story
     assert [(trade.id, trade.reason, trade.pnl, trade.peak) for trade in whole.trades()] == results
-    assert list(whole.told("BUY")) == buys
+    assert [buy for buy in whole.told("BUY") if buy not in expired] == [buy for buy in buys if buy not in expired]
     assert killed.toll.open_or_pending >= 0.6 * killed.toll.kills
 
 
