@@ -21,7 +21,7 @@ from ipaddress import ip_address
 from operator import le, lt
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
@@ -504,16 +504,16 @@ RULES: tuple[tuple[str, Callable[..., bool], str], ...] = (
 
 
 def _telling_parts(url: str) -> Iterator[str]:
-    """A secret URL and those of its parts that would betray it (all but the scheme, and the host of http)."""
-    split = urlsplit(url)
-    behind_scheme = url.partition("://")[2]
+    """A secret URL and those of its parts that would betray it (all but the scheme, and the host of http), decoded ones too."""
+    split, behind_scheme = urlsplit(url), url.partition("://")[2]
     yield from (whole for whole in (url, behind_scheme, behind_scheme.partition("/")[2]) if len(whole) >= 8)
     told = f"{split.path}?{split.query}#{split.fragment}"
     if split.scheme in ("http", "https"):
         told += f":{split.username or ''}:{split.password or ''}"
     else:
         told += f":{split.netloc}"
-    yield from (part for part in re.split(r"[/:@?&=#,;]+", told) if len(part) >= 8 and not is_loopback(part))
+    parts = re.split(r"[/:@?&=#,;]+", told)
+    yield from (part for part in (*parts, *map(unquote, parts)) if len(part) >= 8 and not is_loopback(part))
 
 
 def _misspelt(given: Mapping[str, str]) -> Iterator[str]:
