@@ -39,7 +39,7 @@ import logger
 import simulator.feed
 import tape
 import transport
-from config import Config
+from config import Config, fields, is_secret
 from events import AlertFailed, ChainFailed, FeedDropped, FeedRefused, QuoteFailed
 from simulator.http import Answer, HttpServer, Request
 from tests.kit.canary import Finding, Scanner
@@ -181,7 +181,15 @@ def logged(folder: Path, form: str) -> Iterator[logger.Log]:
     root = logging.getLogger()
     handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook, sys.unraisablehook)
     quiet = {name: logging.getLogger(name).level for name in logger.QUIET_LIBRARIES}
-    config = Config.from_env(SETTINGS | {"DATA_DIR": str(folder), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": form})
+    user, password, topic, other, path, query = (quote(secret, safe="") for secret in IN_URLS.values())
+    urls = {
+        "FALLBACK_ALERT_URLS": f"json://{user}:{password}@alerts.example.test/{topic}, ntfy://{other}",
+        "HEARTBEAT_URL": f"https://beats.example.test/{path}?who={query}",
+    }
+    assert {name for name in fields() if is_secret(name)} == {*SETTINGS, *urls}
+    config = Config.from_env(
+        SETTINGS | urls | {"DATA_DIR": str(folder), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": form},
+    )
     log = logger.setup(config, HandClock(), console=None)
     yield log
     log.close(10)
@@ -198,7 +206,9 @@ def logged(folder: Path, form: str) -> Iterator[logger.Log]:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_no_error_that_a_client_can_raise_tells_a_secret_to_the_log(tmp_path: Path, form: str) -> None:
     kinds = {kind for base in CLIENT_ERRORS for kind in kinds_of(base)}
-    words = f"{DESK} {ECHO} {TOKEN}{USER}"
+    words = (
+        f"{DESK} {ECHO} {TOKEN}{USER} {' '.join(IN_URLS.values())} {base64.b64encode(':'.join(IN_URLS.values()).encode())}"
+    )
     raised = 0
     with logged(tmp_path, form) as log:
         for kind in kinds:
@@ -555,6 +565,7 @@ def test_what_was_searched_is_what_had_the_keys_in_it(evening: Scene) -> None:
     ):  # fmt: skip
         assert any(words in reason for reason in reasons), words
     assert f"error: {echoed}" in (evening.data / "iwm_momentum.log").read_text()
+    assert list((evening.data / "snapshots").iterdir())
     books = sqlite3.connect(f"file:{evening.data / ledger.FILE}?mode=ro", uri=True)
     assert "***" in "\n".join(books.iterdump())
     books.close()
