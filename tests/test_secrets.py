@@ -57,6 +57,17 @@ IN_URLS = {
     "the heartbeat's path": "5f2f7c1a-cnry-heartbeat", "the heartbeat's query": "QueryOfHeartbeat-cnry",
 }  # fmt: skip
 SCANNER = Scanner(SETTINGS | IN_URLS)
+
+
+def secret_urls(alerts: str, beats: str) -> dict[str, str]:
+    """The settings that are secret URLs: of two alert services at a host, and of a dead-man service."""
+    user, password, topic, other, path, query = (quote(secret, safe="") for secret in IN_URLS.values())
+    return {
+        "FALLBACK_ALERT_URLS": f"json://{user}:{password}@{alerts}/{topic}, jsons://{alerts}/{other}",
+        "HEARTBEAT_URL": f"{beats}/ping/{path}?who={query}",
+    }
+
+
 ECHO = (
     f"you are {KEY}, you asked https://api.massive.com/v3/x?limit=1&apiKey={quote(KEY, safe='')} with Basic "
     f"{base64.b64encode(f'me:{KEY}'.encode()).decode()}"
@@ -181,15 +192,9 @@ def logged(folder: Path, form: str) -> Iterator[logger.Log]:
     root = logging.getLogger()
     handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook, sys.unraisablehook)
     quiet = {name: logging.getLogger(name).level for name in logger.QUIET_LIBRARIES}
-    user, password, topic, other, path, query = (quote(secret, safe="") for secret in IN_URLS.values())
-    urls = {
-        "FALLBACK_ALERT_URLS": f"json://{user}:{password}@alerts.example.test/{topic}, ntfy://{other}",
-        "HEARTBEAT_URL": f"https://beats.example.test/{path}?who={query}",
-    }
+    urls = secret_urls("alerts.example.test", "https://beats.example.test")
     assert {name for name in fields() if is_secret(name)} == {*SETTINGS, *urls}
-    config = Config.from_env(
-        SETTINGS | urls | {"DATA_DIR": str(folder), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": form},
-    )
+    config = Config.from_env(SETTINGS | urls | {"DATA_DIR": str(folder), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": form})
     log = logger.setup(config, HandClock(), console=None)
     yield log
     log.close(10)
@@ -265,15 +270,12 @@ class Scene:
 
     @property
     def settings(self) -> dict[str, str]:
-        user, password, topic, other, path, query = (quote(secret, safe="") for secret in IN_URLS.values())
         proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
         return {
             **SETTINGS,
             "DATA_DIR": str(self.data),
             **dict.fromkeys(proxies, self.trap.url),
-            "FALLBACK_ALERT_URLS": f"json://{user}:{password}@127.0.0.1:{self.service.port}/{topic}, "
-            f"jsons://127.0.0.1:{self.service.port}/{other}",
-            "HEARTBEAT_URL": f"{self.heart.url}/ping/{path}?who={query}",
+            **secret_urls(f"127.0.0.1:{self.service.port}", self.heart.url),
             "PUBLIC_URL": "https://desk.example.test",
             "LOG_LEVEL": "DEBUG",
             "CHAIN_POLL_SECONDS": "1",
@@ -342,7 +344,7 @@ class Scene:
         self.keep("POST /login, wrong", requests.post(f"{base}/login", json={"token": KEY}, timeout=10))
         self.keep("POST /act", requests.post(f"{base}/act", json={"command": TOKEN}, headers=bearer, timeout=10))
         with requests.get(f"{base}/events", headers=bearer, stream=True, timeout=10) as stream:
-            news = b"".join(next(stream.iter_content(None)) for _ in range(1))
+            news = next(stream.iter_content(None))
             assert b"***" in news, "the log's last lines are shown on the page"
             self.heard.append(("GET /events", news))
 
@@ -357,8 +359,8 @@ class Scene:
         for number, life in enumerate(self.stage.lives, 1):
             found += SCANNER.in_text(life.lines, f"console of life {number}")
         for request in list(self.market.push.requests):
-            fields = request.query | dict(parse_qsl(request.body.decode(), keep_blank_values=True))
-            told = [f"{name}={value}" for name, value in fields.items() if name not in ("token", "user")]
+            form = request.query | dict(parse_qsl(request.body.decode(), keep_blank_values=True))
+            told = [f"{name}={value}" for name, value in form.items() if name not in ("token", "user")]
             found += SCANNER.in_text([request.path, *told], f"told to the phone: {request.path}")
         for request in list(self.service.requests):
             found += SCANNER.in_bytes(request.body, "told to the fallback")
