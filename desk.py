@@ -527,7 +527,6 @@ class Desk:
                 ticket = turn.state.ticket + 1
                 turn.set(ticket=ticket, phase=replace(phase, wait_until=turn.at + LAST_QUOTE_S))
                 turn.do(RefreshQuotes(ticket, (phase.position.contract,)))
-        delivery.say(turn, alerts.ended(turn.config, turn.state.record, event.reason, at=turn.at))
 
     def _stop_in_order(self, turn: Turn) -> None:
         """Close with a last quote, wait for the SELL to be told, then end; the outbox has the rest."""
@@ -539,6 +538,9 @@ class Desk:
             if phase.wait_until and turn.at < phase.wait_until:
                 return
             holding.close(turn, self.market, risk_manager.Leave("shutdown", "Shutdown"))
+        if not stopping.told:
+            turn.set(stopping=replace(stopping, told=True))
+            delivery.say(turn, alerts.ended(turn.config, turn.state.record, stopping.reason, at=turn.at))
         begun_at = max(stopping.since, turn.state.last_exit_at or 0.0)
         patience = LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S
         if not delivery.owes(turn.state) or turn.at >= begun_at + patience:

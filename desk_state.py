@@ -76,6 +76,7 @@ class Chain(Struct, frozen=True):
 class Stopping(Struct, frozen=True):
     since: float
     reason: str
+    told: bool = False
 
 
 class Pending(Struct, frozen=True):

@@ -502,6 +502,18 @@ def test_the_end_closes_the_position_with_a_last_quote_and_waits_for_its_sell() 
     assert bench.exit_code == 0
 
 
+@pytest.mark.fault("A50")
+def test_the_worker_says_that_it_ended_after_its_sell_and_with_the_balance_that_the_sell_left() -> None:
+    bench = Bench().bought()
+    bench.put(StopRequested(at=bench.now, reason="SIGTERM"))
+    bench.quote(480, 490)
+    bench.tick(6)
+    (sell,), (ended,) = bench.said("SELL"), [action for action in bench.said("OPS") if "ended" in action.title]
+    assert sell.text.split("LIFETIME: ")[1].split("\n")[0] == ended.text.split("LIFETIME: ")[1].split("\n")[0]
+    kinds = [action.title for action in bench.actions if isinstance(action, Deliver)]
+    assert kinds.index(sell.title) < kinds.index(ended.title)
+
+
 @pytest.mark.fault("A51")
 def test_keep_leaves_the_position_to_the_next_start_and_tells_the_phone() -> None:
     bench = Bench(ON_SHUTDOWN="keep").bought()
