@@ -14,6 +14,7 @@ from dashboard.guard import Guard
 from dashboard.health import health
 from dashboard.metrics import Work
 from dashboard.page import Page
+from dashboard.past import Past
 from dashboard.routes import Routes
 from dashboard.server import Server
 from dashboard.view import View
@@ -22,7 +23,7 @@ from transport import Http, Refused, TryAgain
 
 if TYPE_CHECKING:
     from config import Config
-    from utils import Clock
+    from utils import Clock, SessionCalendar
 
 log = logger.of("http")
 
@@ -52,10 +53,13 @@ class Pages(Edge):
         work: Work,
         lines: Callable[[], Sequence[str]],
         version: str,
+        calendar: SessionCalendar,
     ) -> None:
         super().__init__(emit)
         self.config, self.clock, self.sees, self.work, self.lines, self.version = config, clock, sees, work, lines, version
+        self.calendar = calendar
         self.url: str | None = None
+        self.page: Page | None = None
 
     def run(self) -> None:
         while not self.stopping.is_set():
@@ -73,7 +77,8 @@ class Pages(Edge):
         guard = Guard(self.config, port)
         page = None
         if self.config.dashboard:
-            page = Page(self.config, self.clock, guard, self.sees, self.lines, self.emit, self.version)
+            past = Past(self.config, self.clock, self.calendar, self.sees)
+            self.page = page = Page(self.config, self.clock, guard, self.sees, self.lines, self.emit, self.version, past)
         routes = Routes(self.config, self.clock, guard, self.sees, self.work, page)
         server = Server(routes.answer, routes.head)
         running = await server.serve(listening)
@@ -84,8 +89,12 @@ class Pages(Edge):
                 self.beat()
                 if page is not None and server.streams and (news := page.news()):
                     server.broadcast(news)
+                if page is not None:
+                    page.past.watch()
                 await asyncio.sleep(PUBLISH_S)
         finally:
+            if page is not None:
+                page.past.close()
             running.close()
             server.close()
 

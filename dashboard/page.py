@@ -17,6 +17,8 @@ from dashboard.actions import Actions
 from dashboard.chart import columns, since
 from dashboard.guard import Guard
 from dashboard.health import health
+from dashboard.past import Past
+from dashboard.sections import Sections, joined
 from dashboard.server import Answer, Request
 from dashboard.view import View
 from desk_state import Holding
@@ -33,7 +35,7 @@ TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=u
          ".svg": "image/svg+xml"}  # fmt: skip
 STATIC = Path(__file__).parent / "static"
 PUBLIC = ("login.html", "login.js", "act.html", "act.js", "page.css", "icon.svg", "shared.js")
-PRIVATE = ("index.html", "page.js", "charts.js", "uPlot.iife.min.js", "uPlot.min.css")
+PRIVATE = ("index.html", "page.js", "charts.js", "past.js", "uPlot.iife.min.js", "uPlot.min.css")
 CHART_KEPT_S = 5.0
 CORRECTED_EVERY_S = 2.0
 SILENCE_S = 15.0
@@ -52,6 +54,7 @@ class Page:
         lines: Callable[[], Sequence[str]],
         emit: Emit,
         version: str,
+        past: Past,
     ) -> None:
         self._config, self._clock, self._guard, self._sees, self._lines = config, clock, guard, sees, lines
         self._about = {
@@ -60,12 +63,13 @@ class Page:
             "symbol": config.symbol,
             "leader": config.leader,
         }
+        self.past = past
         self._secret = None if config.dashboard_token is None else config.dashboard_token.get_secret_value()
         self._actions = Actions(guard, sees, clock.now, emit)
         self._files = {name: (STATIC / name).read_bytes() for name in (*PUBLIC, *PRIVATE)}
         self._sent: dict[str, bytes] = {}
         self._sent_at = 0.0
-        self._contracts: tuple[float, Any] = (-1.0, None)
+        self._made = Sections(config)
         self._corrected = Corrected()
         self._columns: dict[str, list[float | None]] = {}
         self._columns_at = float("-inf")
@@ -91,21 +95,10 @@ class Page:
         return b""
 
     def _sections(self, view: View) -> dict[str, bytes]:
-        found = health(view, self._clock.now(), time.monotonic())
-        parts = frame.sections(self._config, view, found, self._lines())
-        return {name: msgspec.json.encode(part) for name, part in parts.items()} | {
-            "contracts": self._contract_section(view),
-            "corrected": msgspec.json.encode(self._corrected.look(view, time.monotonic())),
-        }
-
-    def _contract_section(self, view: View) -> bytes:
-        """Made once a chain."""
-        chain = view.state.chain
-        received_at = 0.0 if chain is None else chain.received_at
-        if self._contracts[0] != received_at:
-            self._contracts = received_at, msgspec.json.encode(frame.contracts(self._config, view.state, chain))
-        encoded: bytes = self._contracts[1]
-        return encoded
+        now = time.monotonic()
+        found = health(view, self._clock.now(), now)
+        corrected = msgspec.json.encode(self._corrected.look(view, now))
+        return self._made.of(view, found, self._lines()) | {"corrected": corrected}
 
     # --- requests ---
 
@@ -130,7 +123,8 @@ class Page:
         if path == "/":
             return self._file("index.html" if knows else "login.html")
         second = re.fullmatch(r"/chart/([0-9]{1,12})", path)
-        if path not in ("/events", "/chart", "/me") and second is None and path[1:] not in PRIVATE:
+        day = re.fullmatch(r"/days/([0-9]{4}-[0-9]{2}-[0-9]{2})(?:/([0-9]{1,3}))?", path)
+        if path not in ("/events", "/chart", "/me", "/days") and not (second or day) and path[1:] not in PRIVATE:
             return Answer(404, b"there is nothing here\n")
         if not knows:
             return Answer(401, b"a token is needed\n")
@@ -138,6 +132,10 @@ class Page:
             return self._stream(request)
         if path == "/chart" or second is not None:
             return self._chart_answer(None if second is None else int(second[1]))
+        if path == "/days":
+            return self.past.listed()
+        if day is not None:
+            return self.past.index(day[1]) if day[2] is None else self.past.piece(day[1], int(day[2]))
         if path == "/me":
             may_act = not self._guard.is_open
             return told(200, {**self._about, "may_act": may_act, "word": self._guard.page_word(request) if may_act else ""})
@@ -232,7 +230,7 @@ class Corrected:
 
 def event(changed: dict[str, bytes]) -> bytes:
     """A server-sent event of sections that are JSON already; JSON has no line ends."""
-    return b"data: {" + b",".join(b'"%b":%b' % (name.encode(), section) for name, section in changed.items()) + b"}\n\n"
+    return b"data: " + joined(changed) + b"\n\n"
 
 
 def is_json(request: Request) -> bool:

@@ -33,8 +33,14 @@ export class Charts {
     });
   }
 
-  // Columns from the second `from` on in the place of what was drawn there; points that are newer than they stay.
-  load(columns, from = -Infinity) {
+  // Columns from the second `from` on in the place of what was drawn there; points that are newer than they stay. With `to`, they
+  // are those of another day, drawn up to that second.
+  load(columns, from = -Infinity, to = null) {
+    if (to !== null) {
+      const seconds = columns.t.filter((at) => at <= to).length;
+      this.columns = NAMES.map((name) => columns[name].slice(0, seconds));
+      return this.update();
+    }
     const came = NAMES.map((name) => columns[name]);
     const times = this.columns[0];
     const end = came[0].at(-1) ?? Infinity;
@@ -48,6 +54,12 @@ export class Charts {
     if (times.length && point[0] <= times[times.length - 1]) return;
     point.forEach((value, index) => this.columns[index].push(value));
     this.update();
+  }
+
+  name(symbol, leader) {
+    if (symbol === this.symbol && leader === this.leader) return;
+    [this.symbol, this.leader] = [symbol, leader];
+    this.draw();
   }
 
   mark(marks) {

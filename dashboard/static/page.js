@@ -1,17 +1,22 @@
 // The page: a stream of sections, each shown when it comes, and nothing moved when nothing is new.
 
 import { Charts, drawEquity } from "/charts.js";
+import { Past } from "/past.js";
 import { $, Hands, facts, make, tone } from "/shared.js";
 
 const AGAIN_MS = 3000;
 const TOLD_MAX = 10;
-const seen = {};
+const NOT_PAST = ["point", "history", "corrected"]; // of a past day the charts come whole
+const live = {};
+let seen = live; // what is shown: live, or a second of a past day
+let past = null;
 let about = { may_act: false, word: "" };
 let charts = null;
 let equity = null;
 let hands = null;
 let history = null;
 let corrections = null;
+let isHeard = true;
 
 // --- small words ---
 
@@ -71,7 +76,7 @@ const show = {
 
   health(health) {
     const words = [health.status, health.reason, health.detail].filter(Boolean).join(": ");
-    set("health", health.status === "ok" ? "all is well" : words, `badge ${health.status === "ok" ? "good" : health.status === "amber" ? "fair" : "bad"}`);
+    set("health", (seen === live ? "" : "then: ") + (health.status === "ok" ? "all is well" : words), `badge ${health.status === "ok" ? "good" : health.status === "amber" ? "fair" : "bad"}`);
   },
 
   why(why) {
@@ -184,7 +189,7 @@ const show = {
 };
 
 function hold() {
-  if (hands && seen.clock) hands.show(seen.position, seen.clock.stopped, seen.trades?.rows.slice(0, TOLD_MAX));
+  if (hands && seen === live && seen.clock) hands.show(seen.position, seen.clock.stopped, seen.trades?.rows.slice(0, TOLD_MAX));
   if (seen.position && seen.position.exits && seen.clock) {
     const first = $("exits").tBodies[0].rows[0];
     const stop = seen.position.exits[0].at;
@@ -192,36 +197,89 @@ function hold() {
   }
 }
 
+function render(names) {
+  for (const name of names) show[name]?.(seen[name]);
+}
+
+// --- a past day ---
+
+const ofPast = {
+  enter(index) {
+    seen = {};
+    charts.name(index.symbol, index.leader);
+    for (const id of ["mode", "lost"]) $(id).hidden = true;
+    document.title = `PAST ${index.day} · ${about.symbol} desk`;
+    tellOfLive();
+  },
+
+  render(sections, changed) {
+    seen = sections;
+    render(changed.filter((name) => !NOT_PAST.includes(name)));
+  },
+
+  draw(columns, second) {
+    charts.load(columns, -Infinity, second);
+  },
+
+  live() {
+    seen = live;
+    $("mode").hidden = false;
+    $("past-live").textContent = "";
+    $("lost").hidden = isHeard;
+    document.title = `${about.symbol} desk`;
+    charts.name(about.symbol, about.leader);
+    render(Object.keys(live).filter((name) => !NOT_PAST.includes(name)));
+    load();
+  },
+};
+
+// Whoever looks at another day must not miss what happens now.
+function tellOfLive() {
+  const health = live.health && !["ok", "amber"].includes(live.health.status) ? `${live.health.status}: ${live.health.reason}` : "";
+  const held = live.position ? `a position is open, ${live.position.contract}` : "";
+  const words = [isHeard ? "" : "the connection is lost", held, health].filter(Boolean).join("; ");
+  set("past-live", words ? `Live now: ${words}.` : "");
+}
+
 // --- the stream ---
 
 async function load(from) {
   const answer = await fetch(from === undefined ? "/chart" : `/chart/${from}`).catch(() => null);
-  if (answer && answer.ok) charts.load(await answer.json(), from);
+  if (!answer || !answer.ok) return;
+  const columns = await answer.json();
+  if (seen === live) charts.load(columns, from);
 }
 
 function listen() {
   const stream = new EventSource("/events");
   stream.onopen = () => {
-    $("lost").hidden = true;
+    hear(true);
     corrections = null;
-    load();
+    if (seen === live) load();
   };
   stream.onmessage = (event) => {
     const news = JSON.parse(event.data);
-    Object.assign(seen, news);
-    for (const [name, section] of Object.entries(news)) show[name]?.(section);
+    Object.assign(live, news);
+    if (seen === live) render(Object.keys(news));
+    else tellOfLive();
   };
   stream.onerror = () => {
-    $("lost").hidden = false;
+    hear(false);
     if (stream.readyState === EventSource.CLOSED) setTimeout(begin, AGAIN_MS);
   };
+}
+
+function hear(isThere) {
+  isHeard = isThere;
+  if (seen === live) $("lost").hidden = isThere;
+  else tellOfLive();
 }
 
 async function begin() {
   const answer = await fetch("/me").catch(() => null);
   if (answer && answer.status === 401) return location.reload();
   if (!answer || !answer.ok) {
-    $("lost").hidden = false;
+    hear(false);
     return setTimeout(begin, AGAIN_MS);
   }
   about = await answer.json();
@@ -229,8 +287,9 @@ async function begin() {
   set("chart-symbol", about.symbol);
   set("mode", about.mode, `badge ${about.mode === "live" ? "good" : "fair"}`);
   set("version", about.version);
-  document.title = `${about.symbol} desk`;
+  if (seen === live) document.title = `${about.symbol} desk`;
   charts ??= new Charts(about.symbol, about.leader);
+  past ??= new Past(ofPast);
   if (about.may_act) hands ??= new Hands($("hands"), $("said"), () => ({ "X-Desk": about.word }));
   else set("hands-note", "Read only: set DASHBOARD_TOKEN to act from here.");
   listen();

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from dashboard import frame
 from dashboard.edge import Pages
 from dashboard.metrics import Work
 from dashboard.view import View, look
 from events import AnyEvent, OperatorSpoke
 from inbox import Inbox
 from tests.kit.deskbench import Bench
+from tests.kit.taped import Taped
 
 TOKEN = "a-token-of-24-characters"
 WITH_TOKEN = {"DASHBOARD_TOKEN": TOKEN}
+MONDAY = date(2026, 11, 23)
 
 
 class BenchClock:
@@ -58,6 +64,7 @@ class Site:
             self.work,
             lambda: self.lines,
             "1.0.0",
+            self.bench.calendar,
         )
 
     def start(self) -> Site:
@@ -141,3 +148,42 @@ def site() -> Iterator[Callable[..., Site]]:
     yield opener
     for each in opened:
         each.close()
+
+
+# --- a past day -------------------------------------------------------------------------------------------------------
+
+
+class Lived(Taped):
+    """A short day on the tape: bought, sold at the stop, and a while after. `seen` is what the page showed at each second."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seen: dict[int, dict[str, Any]] = {}
+        self.bought()
+        for bid in (600, 620, 480, 380):
+            self.tick(1.0)
+            self.quote(bid, bid + 10)
+        for step in range(20):
+            self.bar(self.price - 0.01 * (step % 3))
+        self.tape.stop()
+
+    def bar(self, *given: Any, **named: Any) -> None:
+        super().bar(*given, **named)
+        view = look(self.desk, Inbox(), 0, self.now)
+        self.seen[int(self.now)] = {"gates": frame.gates(self.config, view)[:8], "point": frame.point(view)}
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    return Lived(tmp_path_factory.mktemp("lived"))
+
+
+@pytest.fixture
+def data(lived: Lived, tmp_path: Path) -> Path:
+    """A data folder with the tape of a Friday."""
+    shutil.copytree(lived.config.data_dir / "tape", tmp_path / "tape")
+    return tmp_path
+
+
+def on_monday(data: Path, at: str = "08:00:00", **settings: str) -> Bench:
+    return Bench(day=MONDAY, at=at, HEALTH_PORT="0", DATA_DIR=str(data), **settings).start()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from events import Bar, BarClosed, FeedRefused, OperatorSpoke
-from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Site
-from tests.kit.deskbench import Bench
+from events import Bar, BarClosed, ClockChecked, FeedRefused, OperatorSpoke
+from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Lived, Site, on_monday
+from tests.kit.deskbench import DAY, Bench
 from tests.kit.worker import CONTRACT, Stage
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -271,6 +271,141 @@ def test_the_small_pages_can_be_read_too(site: Open, visit: Callable[..., Visito
     guest.page.goto(guest.base + path)
     guest.page.wait_for_load_state("networkidle")
     assert guest.faults() == []
+
+
+# --- a past day ---------------------------------------------------------------------------------------------------------
+
+
+def at(guest: Visitor, second: int) -> None:
+    """Move the slider, as a hand would."""
+    guest.page.evaluate(
+        """second => { const slider = document.getElementById('second'); slider.value = second;
+             slider.dispatchEvent(new Event('input')); }""",
+        second,
+    )
+
+
+def opened_past(guest: Visitor) -> Visitor:
+    guest.page.wait_for_selector(f"#day-choice option[value='{DAY}']", state="attached")
+    guest.page.select_option("#day-choice", str(DAY))
+    guest.page.wait_for_selector("#past:not([hidden])", timeout=40_000)
+    guest.wait_for_text("#why", "No BUY")
+    return guest
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize(("width", "size"), [(1440, DESKTOP), (390, PHONE)])
+def test_a_past_day_can_be_read_second_by_second_and_is_never_taken_for_live(
+    site: Open, visit: Callable[..., Visitor], data: Path, lived: Lived, scheme: str, width: int, size: dict[str, int]
+) -> None:
+    place = site(bench=on_monday(data, **WITH_TOKEN))
+    guest = visit(place.base, size=size, scheme=scheme)
+    guest.page.goto(place.base)
+    guest.page.fill("#token", TOKEN)
+    guest.page.click("button[type=submit]")
+    guest.wait_for_text("#now", "08:00")
+    opened_past(guest)
+    assert guest.text("#past-banner") == "PAST, not live: Fri 20 Nov 2026"
+    assert guest.page.title().startswith("PAST 2026-11-20")
+    assert not guest.page.is_visible("#hands")
+    assert not guest.page.is_visible("#mode")
+    assert guest.text("#health").startswith("then: ")
+    bought, sold = (int(trade_at) for trade in lived.desk.state.trades for trade_at in (trade.opened_at, trade.closed_at))
+    at(guest, bought)
+    guest.wait_for_text("#p-facts", r"entry\s+\$0\.51")
+    guest.wait_for_text("#gates tbody", r"volume surge\s+2,\d50")
+    guest.wait_for_text("#tracked tbody", "O:IWM261120C00220000")
+    guest.wait_for_text("#trades tbody", "none yet")
+    guest.wait_for_text("#second-text", r"10:30:\d\d")
+    guest.page.wait_for_selector("#price canvas")
+    wide = guest.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], "it has to be scrolled sideways"
+    assert guest.faults() == []
+    guest.picture(f"past-{width}-{scheme}")
+    guest.page.click("#jumps button:nth-child(2)")
+    guest.wait_for_text("#trades tbody", "Stop loss")
+    guest.page.wait_for_selector("#position-card", state="hidden")
+    assert int(guest.page.input_value("#second")) == sold
+    guest.page.click("#back-live")
+    guest.page.wait_for_selector("#past", state="hidden")
+    guest.wait_for_text("#trades tbody", "none yet")
+    guest.wait_for_text("#now", "08:00")
+    assert guest.page.is_visible("#hands")
+    assert guest.page.title() == "IWM desk"
+    assert guest.complaints == []
+    assert not guest.foreign
+
+
+def test_the_keyboard_moves_through_a_past_day_and_back_to_live(
+    site: Open, visit: Callable[..., Visitor], data: Path, lived: Lived
+) -> None:
+    place = site(bench=on_monday(data))
+    guest = visit(place.base)
+    guest.page.goto(place.base)
+    guest.page.wait_for_selector(f"#day-choice option[value='{DAY}']", state="attached")
+    guest.page.focus("#day-choice")
+    guest.page.keyboard.press("ArrowDown")
+    guest.page.keyboard.press("Enter")
+    guest.page.wait_for_selector("#past:not([hidden])", timeout=40_000)
+    guest.page.wait_for_function("() => document.activeElement.id === 'second'")
+    first = int(guest.page.input_value("#second"))
+    for key, second in (("ArrowRight", first + 1), ("ArrowRight", first + 2), ("ArrowLeft", first + 1)):
+        guest.page.keyboard.press(key)
+        assert int(guest.page.input_value("#second")) == second
+    guest.page.keyboard.press("End")
+    guest.wait_for_text("#trades tbody", "Stop loss")
+    assert guest.page.get_attribute("#second", "aria-valuetext") == f"{guest.text('#second-text')} New York"
+    for _ in range(12):
+        guest.page.keyboard.press("Shift+Tab")
+        if guest.page.evaluate("document.activeElement.id") == "back-live":
+            break
+    guest.page.keyboard.press("Enter")
+    guest.page.wait_for_selector("#past", state="hidden")
+    assert guest.page.evaluate("document.activeElement.id") == "day-choice"
+    assert guest.complaints == []
+
+
+def test_what_happens_now_is_told_to_who_looks_at_another_day_and_nothing_of_it_is_mixed_in(
+    site: Open, visit: Callable[..., Visitor], data: Path
+) -> None:
+    bench = on_monday(data)
+    place = site(bench=bench)
+    guest = visit(place.base)
+    guest.page.goto(place.base)
+    opened_past(guest)
+    shown = guest.text("#now")
+    place.show()
+    guest.wait_for_text("#past-live", "Live now: unable to exit: the clock is in doubt.")
+    bench.put(ClockChecked(at=bench.now, skew_s=0.0, source="the market's time"))
+    place.show()
+    guest.page.wait_for_function("() => document.getElementById('past-live').textContent === ''")
+    bench.put(FeedRefused(at=bench.now, feed="stocks", reason="another process"))
+    bench.now += 7200
+    bench.tick(2)
+    place.show()
+    guest.wait_for_text("#past-live", "Live now: stale: the feed refuses us.")
+    assert guest.text("#now") == shown
+    place.close()
+    guest.wait_for_text("#past-live", "the connection is lost", timeout_ms=15_000)
+    assert not guest.page.is_visible("#lost")
+    guest.page.click("#back-live")
+    guest.page.wait_for_selector("#lost:not([hidden])")
+    assert [line for line in guest.complaints if "ERR_" not in line] == []
+
+
+def test_a_day_that_cannot_be_made_says_so_and_the_page_stays_live(
+    site: Open, visit: Callable[..., Visitor], data: Path
+) -> None:
+    [file] = (data / "tape" / str(DAY)).iterdir()
+    file.write_bytes(b"nothing")
+    place = site(bench=on_monday(data))
+    guest = visit(place.base)
+    guest.page.goto(place.base)
+    guest.page.wait_for_selector(f"#day-choice option[value='{DAY}']", state="attached")
+    guest.page.select_option("#day-choice", str(DAY))
+    guest.wait_for_text("#day-said", file.name, timeout_ms=40_000)
+    assert guest.page.input_value("#day-choice") == ""
+    assert not guest.page.is_visible("#past")
 
 
 def test_nothing_moves_when_there_is_nothing_new(site: Open, visit: Callable[..., Visitor]) -> None:
