@@ -11,14 +11,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import delayed, parallel_config
 
 import risk_manager
 from events import Trade
 from replay import paths, setting, store
 from replay.quotes import quotes_of
-from replay.show import progress
-from replay.sweep import Try, cluster
+from replay.sweep import Try, cluster, gathered
 from replay.world import Options, Sat
 from utils import SHARES, Session
 
@@ -89,4 +88,4 @@ def results(
     here = nullcontext(parallel_config(backend="loky", n_jobs=1 if alone else -1))
     where: AbstractContextManager[Any] = here if address is None else cluster(address)
     with where as backend, backend:
-        return list(progress(Parallel(return_as="generator")(tasks), "the desk", len(sessions)))
+        return gathered(tasks, address, "the desk", len(sessions))

@@ -211,7 +211,7 @@ def show(page: Page, config: Config, told: Session, quotes: str, blind: Sequence
     """The figures and tables of one session, whose quotes were modelled or recorded."""
     if len(told.readings) > 1:
         page.figure(partial(session_figure, told.readings, told.trades, blind), "session", "Price, volume and conditions")
-    page.table(TRADE_HEAD, [[*trade_row(trade), quotes] for trade in told.trades], "Trades", left=(1, 8, 9))
+    page.table(TRADE_HEAD, [[*trade_row(trade), quotes] for trade in told.trades], "Trades", left=(7, 8, 9))
     limits = Limits(*(float(percent) / 100 for percent in (
         config.stop_loss_percent, config.max_giveback_percent, config.tighten_giveback_percent
     )))  # fmt: skip
@@ -232,20 +232,20 @@ def show(page: Page, config: Config, told: Session, quotes: str, blind: Sequence
     page.table(("at", "what", "why it bought nothing"), rows, "Signals without an entry", left=(1, 2))
 
 
-TRADE_HEAD = ("bought", "contract", "entry", "sold", "exit", "peak", "P&L", "%", "why", "quotes")
+TRADE_HEAD = ("bought", "sold", "entry", "exit", "P&L", "%", "peak", "contract", "why", "quotes")
 
 
 def trade_row(trade: Trade) -> list[str]:
     done = trade.exit is not None and trade.pnl is not None
     return [
         clock_text(trade.opened_at),
-        trade.contract,
-        f"${trade.entry / 1000:.2f}",
         clock_text(trade.closed_at),
+        f"${trade.entry / 1000:.2f}",
         f"${trade.exit / 1000:.2f}" if trade.exit is not None else "?",
-        f"${trade.peak / 1000:.3f}",
         money(trade.pnl / 1000) if trade.pnl is not None else "unresolved",
         f"{trade.exit / trade.entry - 1:+.1%}" if done and trade.exit is not None else "",
+        f"${trade.peak / 1000:.3f}",
+        trade.contract,
         trade.detail,
     ]
 

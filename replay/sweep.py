@@ -8,12 +8,13 @@ and, for a store, the same folder.
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from functools import lru_cache
 from itertools import pairwise, product
 from pathlib import Path
+from socket import create_connection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -93,16 +94,41 @@ def cluster(address: str | None) -> Iterator[AbstractContextManager[object]]:
         with client:
             yield parallel_config(backend="dask", wait_for_workers_timeout=10)
     elif kind == "ray":
-        try:
-            import ray  # type: ignore[import-not-found, unused-ignore]
-            from ray.util.joblib import register_ray  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            raise ReplayError("a Ray cluster needs ray: pip install ray") from None
-        ray.init(address=address)
-        register_ray()
-        yield parallel_config(backend="ray", n_jobs=-1)
+        with ray_cluster(address):
+            yield parallel_config(backend="ray", n_jobs=-1)
     else:
         raise ReplayError(f"{address} is no cluster: dask://host:port or ray://host:port")
+
+
+@contextmanager
+def ray_cluster(address: str) -> Iterator[None]:
+    """Ray's client on a cluster, and its backend known to joblib."""
+    try:
+        import ray  # type: ignore[import-not-found, unused-ignore]
+        from ray.util.joblib import register_ray  # type: ignore[import-not-found, unused-ignore]
+
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        create_connection((host, int(port)), 10).close()  # Ray itself would wait for half a minute
+        ray.init(address, log_to_driver=False, logging_level="warning")
+    except ImportError:
+        raise ReplayError(
+            "a Ray cluster needs Ray's client, of the cluster's version: pip install \"ray[client]\""
+        ) from None
+    except (OSError, RuntimeError, ValueError) as fault:
+        lines = str(fault).strip().splitlines() or [type(fault).__name__]  # the server's traceback may be among them
+        raise ReplayError(f"the cluster {address} cannot be reached: {lines[-1]}") from None
+    try:
+        register_ray()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def gathered(tasks: Iterable[Any], address: str | None, words: str, total: int) -> list[Any]:
+    """What the tasks give, in their order; Ray's backend gives it all at once, the others one by one."""
+    whole = address is not None and address.startswith("ray://")
+    done = Parallel(return_as="list" if whole else "generator")(tasks)
+    return list(progress(done, words, total))
 
 
 def results(
@@ -113,8 +139,7 @@ def results(
     with cluster(address) as where, where:
         span = (sessions[0].date, sessions[-1].date)
         tasks = (delayed(of_session)(source, session, tries, span) for session in sessions)
-        done = Parallel(return_as="generator")(tasks)
-        return list(progress(done, f"{len(tries)} settings", len(sessions)))
+        return gathered(tasks, address, f"{len(tries)} settings", len(sessions))
 
 
 # --- the grid ----------------------------------------------------------------------------------------------------------

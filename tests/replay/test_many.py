@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import itertools
 import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +25,7 @@ from replay.show import ReplayError
 from replay.store import MadeUp, Stored
 from replay.sweep import Try
 
+HOME = Path(__file__).resolve().parents[2]
 FIRST, LAST = date(2026, 1, 5), date(2026, 1, 12)
 WHEN = [str(FIRST), str(LAST), "--made", "3"]
 TRIES = [Try({}), Try({"MAX_SPREAD_PERCENT": "8"}), Try({}, "mid"), Try({}, delay_s=5.0)]
@@ -89,6 +101,53 @@ def test_a_sweep_on_a_real_dask_cluster_gives_the_same() -> None:
     assert any(result.trades for row in here for result in row)
 
 
+def test_a_sweep_on_a_real_ray_cluster_gives_the_same() -> None:
+    pytest.importorskip("ray", reason='no Ray: pip install "ray[client]"')
+    sessions = made.sessions(2, made.calendar_for(2))
+    here = sweep.results(MadeUp(3), sessions, TRIES)
+    with ray_head() as address:
+        assert sweep.results(MadeUp(3), sessions, TRIES, address) == here
+
+
+@contextlib.contextmanager
+def ray_head() -> Iterator[str]:
+    """A Ray cluster of one node with two workers; its client's address."""
+    ports = [free_port() for _ in range(3)]
+    folder = tempfile.mkdtemp(prefix="ray")  # the names of its sockets must be short
+    options = {
+        "node-ip-address": "127.0.0.1", "port": ports[0], "ray-client-server-port": ports[1], "num-cpus": 2,
+        "include-dashboard": "false", "object-store-memory": 100_000_000, "temp-dir": folder,
+        "min-worker-port": 0, "max-worker-port": 0, "dashboard-agent-listen-port": ports[2],
+    }  # fmt: skip
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    head = subprocess.Popen(
+        [*command, *(f"--{name}={value}" for name, value in options.items())],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in (str(HOME), *sys.path) if path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert head.stdout is not None
+        said = list(itertools.takewhile(lambda line: "Ray runtime started" not in line, head.stdout))
+        assert head.poll() is None, "".join(said[-20:])
+        yield f"ray://127.0.0.1:{ports[1]}"
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            head.terminate()  # it ends its children
+            head.communicate(timeout=20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -108,8 +167,9 @@ def test_a_grid_that_cannot_be_is_a_plain_error(
 
 
 def test_a_cluster_that_is_not_there_is_a_plain_error() -> None:
-    for address, words in (("moon://1", "no cluster"), ("ray://127.0.0.1:1", "needs ray")):
-        with pytest.raises(ReplayError, match=words), sweep.cluster(address):
+    words = "needs Ray's client" if importlib.util.find_spec("ray") is None else "cannot be reached"
+    for address, reason in (("moon://1", "no cluster"), ("ray://127.0.0.1:1", words)):
+        with pytest.raises(ReplayError, match=reason), sweep.cluster(address):
             pass
 
 
