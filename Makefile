@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 CHAOS  ?= 1000
+SOAK   ?= 7
 
 .PHONY: demo test check bench chaos soak lock clean
 
@@ -25,6 +26,9 @@ check: $(READY)
 
 chaos: $(READY)
 	CHAOS=$(CHAOS) DAYS=$(CHAOS) $(BIN)/python -m pytest -n 2 --dist loadgroup -rP tests/chaos tests/test_days.py tests/test_worker_process.py
+
+soak: $(READY)
+	SOAK=$(SOAK) $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
