@@ -5,9 +5,10 @@ about a row, counts the attempt with `sending` (durable before the wire), sends 
 answer in with `after` and `line_after`. Rules (the service's own, and those of the faults):
 - What may have arrived is marked, across restarts; the next attempt says REPEAT and carries the same id.
 - No sooner than 5 s after the last attempt ended; then doubling to a minute. A BUY every 5 s, and only while it lives.
-- What Pushover refused is never asked again: SELL, BLIND, CRITICAL and a living BUY go to the fallback channel at once.
+- What Pushover refused is not asked again: SELL, BLIND, CRITICAL and a living BUY go to the fallback channel at once.
   Three refusals in five minutes, refused keys or a used-up quota close the line until the phone is proven again.
-- A SELL is tried until it is delivered. Unseen when it stops ringing: once more, then by the fallback channel.
+- A SELL is tried until it is delivered: without a fallback, a refused one again after each check that finds the keys good.
+  Unseen when it stops ringing: once more, then by the fallback channel.
 - OPS: three an hour; what waits meanwhile becomes one message (`grouped`). No other kind is ever grouped.
 """
 
@@ -168,7 +169,8 @@ def due(row: Outgoing, now: float, config: Config, line: Line, *, position_open:
         return "drop"
     if alert.expires_at is not None and now >= alert.expires_at:
         return "drop"
-    refused = row.outcome == "refused" and (row.settled_at or 0.0) >= line.proven_at
+    only_way = alert.kind == "SELL" and not config.fallback_alert_urls
+    refused = row.outcome == "refused" and (row.settled_at or 0.0) >= (line.checked_at if only_way else line.proven_at)
     if refused or closed(line, now) is not None:
         if alert.kind in URGENT and config.fallback_alert_urls:
             return "fallback" if row.fallback == "" or now >= row.next_at else None

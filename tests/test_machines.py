@@ -165,7 +165,8 @@ class OutboxMachine(RuleBasedStateMachine):
             assert now < row.alert.expires_at
         if channel == "pushover":
             assert now >= self.ended_at + 5.0 or self.ended_at == float("-inf") or row.reissues
-            assert self.refused_at is None or self.proven_at > self.refused_at
+            only_way = row.alert.kind == "SELL" and not self.config.fallback_alert_urls
+            assert self.refused_at is None or (self.line.checked_at if only_way else self.proven_at) > self.refused_at
             assert outbox.closed(self.line, now) is None
         else:
             assert self.config.fallback_alert_urls

@@ -152,20 +152,30 @@ def test_a_refused_sell_is_never_asked_again_and_goes_to_the_other_channel_at_on
     assert not outbox.is_open(desk.rows["20251002-1-SELL"], desk.now, WITH_FALLBACK)
 
 
-def test_a_refused_sell_without_another_channel_waits_until_the_keys_are_proven_anew() -> None:
+def test_a_refused_sell_without_another_channel_waits_until_the_keys_are_found_good() -> None:
     desk = courier(ALONE, in_turn("refused", "delivered")).say(alert()).run(3600)
     assert desk.moments() == [0.0]
     assert outbox.is_open(desk.rows["20251002-1-SELL"], desk.now, ALONE)
-    for ok in (True, None):
-        desk.line = outbox.line_checked(desk.line, PhoneChecked(at=desk.now, ok=ok, reason="as before"))
+    for ok, sent in ((None, 1), (False, 1), (True, 2)):
+        desk.line = outbox.line_checked(desk.line, PhoneChecked(at=desk.now, ok=ok, reason="as drawn"))
         desk.run(60)
-        assert len(desk.sent) == 1
-    desk.line = outbox.line_checked(desk.line, PhoneChecked(at=desk.now, ok=False, reason="token is invalid"))
-    desk.run(60)
-    assert len(desk.sent) == 1
-    desk.line = outbox.line_checked(desk.line, PhoneChecked(at=desk.now, ok=True, reason="valid again"))
-    desk.run(60)
-    assert len(desk.sent) == 2
+        assert len(desk.sent) == sent
+    assert "REPEAT" not in desk.texts()[-1]
+
+
+@pytest.mark.fault("P15")
+def test_a_sell_that_is_refused_by_good_keys_is_asked_again_seldom_until_it_is_delivered() -> None:
+    desk = courier(ALONE, in_turn("refused", "refused", "refused", "refused", "delivered")).say(alert())
+    checked_at = desk.now
+    while desk.rows["20251002-1-SELL"].outcome != "delivered":
+        if desk.now >= checked_at + outbox.check_every_s(desk.line, desk.now, ALONE):
+            checked_at = desk.now
+            desk.line = outbox.line_checked(desk.line, PhoneChecked(at=desk.now, ok=True, reason="valid"))
+        desk.run(5)
+    moments = desk.moments()
+    assert len(moments) == 5
+    assert all(later - earlier >= 60 for earlier, later in pairwise(moments))
+    assert all(sum(at - 300 < moment <= at for moment in moments) <= 3 for at in moments)
 
 
 @pytest.mark.parametrize("kind", ["BUY", "BLIND", "CRITICAL"])
