@@ -14,6 +14,7 @@ from market import DELAYED_S, Market
 from utils import clock_text
 
 GO_BEFORE_S = 300.0
+STARTED_S = 30.0  # before that nothing was asked yet, and everything would be a NO-GO
 SUMMARY_AFTER_S = 60.0
 REASONS_TOLD = 4
 
@@ -22,7 +23,9 @@ Check = tuple[str, str | None, str]
 
 def is_morning(turn: Turn) -> bool:
     session = turn.state.session
-    return session is not None and session.open_at - GO_BEFORE_S <= turn.at < session.open_at
+    if session is None or turn.at - turn.state.started_at < STARTED_S:
+        return False
+    return session.open_at - GO_BEFORE_S <= turn.at < session.open_at
 
 
 def is_evening(turn: Turn) -> bool:

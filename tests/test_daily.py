@@ -64,6 +64,17 @@ def test_it_is_said_once_a_day_across_restarts() -> None:
     assert not [action for action in again.delivered if "MORNING" in action.alert_id]
 
 
+def test_a_start_just_before_the_open_is_no_no_go_for_what_could_not_be_asked_yet() -> None:
+    bench = Bench(at="09:29:50").start()
+    bench.tick(20)
+    assert not [action for action in bench.delivered if "MORNING" in action.alert_id]
+    early = Bench(at="09:28:00").start()
+    early.tick(29)
+    assert not [action for action in early.delivered if "MORNING" in action.alert_id]
+    early.tick(2)
+    assert "NO-GO" in morning(early)
+
+
 def test_a_day_without_calls_of_its_own_is_a_no_go() -> None:
     bench = Bench(at="09:24:00").start()
     bench.chain()
@@ -73,7 +84,7 @@ def test_a_day_without_calls_of_its_own_is_a_no_go() -> None:
 
 def test_an_early_close_is_part_of_the_morning() -> None:
     bench = Bench(day=date(2026, 11, 27), at="09:25:30").start()
-    bench.tick(5)
+    bench.tick(60)
     assert "close 13:00 ET — EARLY CLOSE" in morning(bench)
 
 
