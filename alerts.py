@@ -342,9 +342,12 @@ def _unwatched(position: Position, name: str, title: str, *lines: str, at: float
     )
 
 
-def blind(config: Config, position: Position, why: str, *, at: float) -> Alert:
+def blind(config: Config, position: Position, why: str, *, at: float, quoted: bool = False) -> Alert:
+    """`quoted`: bars are missing, but quotes of the contract still come."""
     title = f"🙈 {config.symbol} stops cannot fire — CHECK BY HAND"
-    lines = [f"No trusted price: {why}", "Only the time stop still works.", *way_in(config, position.id, at)]
+    going = "Stop loss, hard giveback and time stop go on while its quotes come."
+    left = going if quoted else "Only the time stop still works."
+    lines = [f"No trusted price: {why}", left, *way_in(config, position.id, at)]
     return _unwatched(position, "BLIND", title, *lines, at=at)
 
 
@@ -383,7 +386,7 @@ def started(config: Config, event: WorkerStarted, position: Position | None, rec
     away = "" if event.away_s is None else f"I was away {lasting(event.away_s)}."
     lines = [
         f"Version {event.version}, {event.mode}, {clock_text(at)} ET",
-        joined(away, f"{event.crashes} unclean ends of late" if event.crashes else None, by=" "),
+        joined(away, f"{event.crashes} unclean end{'s' * (event.crashes > 1)} of late" if event.crashes else None, by=" "),
         *taken_up(position, at),
         *lifetime(record),
         "Settings: " + (", ".join(f"{name}={value}" for name, value in changed.items()) or "all at their defaults"),

@@ -334,7 +334,8 @@ def watch_sight(turn: Turn, market: Market) -> None:
     if why is not None and since is None:
         turn.set(blind_since=turn.at)
         turn.log("error", f"BLIND: {why}", id=holding.position.id)
-        delivery.say(turn, alerts.blind(turn.config, holding.position, why, at=turn.at))
+        quoted = unquoted_s(turn, holding) < BLIND_AFTER_S
+        delivery.say(turn, alerts.blind(turn.config, holding.position, why, at=turn.at, quoted=quoted))
     elif why is None and since is not None:
         turn.set(blind_since=None)
         turn.tally(blind_s=turn.at - since)
@@ -344,7 +345,7 @@ def watch_sight(turn: Turn, market: Market) -> None:
 
 def blindness(turn: Turn, market: Market, holding: Holding) -> str | None:
     """Why there is no trusted price of the held contract or of the underlying; None while there is."""
-    quiet = turn.at - max(holding.since, holding.quote_at or 0.0)
+    quiet = unquoted_s(turn, holding)
     if quiet >= BLIND_AFTER_S:
         return f"no fresh quote of {holding.position.contract} for {quiet:.0f}s" + (
             f": {holding.distrust}" if holding.distrust else ""
@@ -357,6 +358,11 @@ def blindness(turn: Turn, market: Market, holding: Holding) -> str | None:
     if own >= BLIND_OWN_SILENCE_S:
         return f"no bars of {turn.config.symbol} for {own:.0f}s while others trade: trading halt, or its feed is lost"
     return None
+
+
+def unquoted_s(turn: Turn, holding: Holding) -> float:
+    """How long no fresh quote of the held contract has come."""
+    return turn.at - max(holding.since, holding.quote_at or 0.0)
 
 
 def ask_settlement(turn: Turn, settling: Settling) -> None:

@@ -253,6 +253,19 @@ def test_silence_of_all_symbols_is_told_within_sixteen_seconds_while_holding() -
     assert "market-wide halt or outage" in bench.said("BLIND")[0].text
 
 
+def test_without_bars_the_stop_still_fires_by_its_quotes_and_the_phone_is_told_so() -> None:
+    bench = Bench().bought()
+    while not bench.said("BLIND"):
+        bench.tick(0.5)
+        bench.quote(500, 510)
+    assert "Stop loss, hard giveback and time stop go on while its quotes come." in bench.said("BLIND")[0].text
+    bench.quote(400, 410)
+    assert "Stop loss" in bench.said("SELL")[0].text
+    unquoted = Bench().bought()
+    unquoted.tick(12)
+    assert "Only the time stop still works." in unquoted.said("BLIND")[0].text
+
+
 @pytest.mark.fault("W28")
 def test_a_halt_of_the_symbol_is_told_apart_from_an_outage_and_closes_nothing() -> None:
     bench = Bench().bought()

@@ -178,7 +178,7 @@ def test_a_killed_worker_goes_on_with_the_same_position_and_says_how_long_it_was
     stage.market.set_clock(at=stage.now() + 252)
     stage.start(ready=("position resumed", "the clock is right", "Alert sent: 🟢"))
     started = stage.wait_for("worker started", 2)
-    assert re.search(r"I was away 4 m (1[2-9]|2\d) s\. 1 unclean ends of late\nPosition resumed:", started.text)
+    assert re.search(r"I was away 4 m (1[2-9]|2\d) s\. 1 unclean end of late\nPosition resumed:", started.text)
     assert f"📊 {CONTRACT}\nEntry $1.02, peak $1.31" in started.text
     stage.go()
     sell = closed_at(stage, 0.90, 0.92)
