@@ -6,7 +6,7 @@ It ends where SQLite itself finds damage, for what follows would only repeat it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 import msgspec
@@ -162,15 +162,15 @@ def _position_problems(connection: Connection, story: _Story) -> list[str]:
         return [f"position {position.id} is open, and the journal does not say so"]
     if fixed_parts(position) != fixed_parts(story.open):
         return [f"position {position.id} is not as it was opened"]
-    alerts = [alert for _, alert in _alerts(connection)]
-    if any(alert.kind == "BUY" and alert.trade_id == position.id for alert in alerts):
+    if any(alert.kind == "BUY" and alert.trade_id == position.id for _, alert in _alerts(connection)):
         return []
     return [f"position {position.id} is open, and its BUY is not in the outbox"]
 
 
-def _alerts(connection: Connection) -> list[tuple[str, Alert]]:
-    rows = connection.execute("SELECT id, body FROM outbox").fetchall()
-    return [(key, msgspec.json.decode(body, type=Outgoing).alert) for key, body in rows]
+def _alerts(connection: Connection) -> Iterator[tuple[str, Alert]]:
+    """Row by row: a month of alerts at once would be the most that the worker ever holds."""
+    for key, body in connection.execute("SELECT id, body FROM outbox"):
+        yield key, msgspec.json.decode(body, type=Outgoing).alert
 
 
 def _alert_problems(connection: Connection, story: _Story) -> list[str]:
@@ -193,7 +193,7 @@ def _seal_problems(connection: Connection, journal: Sequence[Line]) -> list[str]
         problems.append(f"the journal ends at line {last.seq if last else 0}; it was sealed at line {sealed[0][0]}")
     total = 0
     for table, (key_column, column) in WORKING.items():
-        for key, content in connection.execute(f"SELECT {key_column}, {column} FROM {table}").fetchall():  # noqa: S608
+        for key, content in connection.execute(f"SELECT {key_column}, {column} FROM {table}"):  # noqa: S608
             total += row_digest(table, key, content)
     if f"{total % (1 << 256):064x}" != sealed[0][2]:
         problems.append("position, outbox or facts are not as the last commit left them")

@@ -15,6 +15,7 @@ Everything here runs over stdlib's sqlite3 and over apsw alike: the power cuts o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -191,6 +192,7 @@ class Refused(ValueError):
 
 
 class Cursor(Protocol):
+    def __iter__(self) -> Iterator[Any]: ...
     def fetchone(self) -> Any: ...
     def fetchall(self) -> list[Any]: ...
 
