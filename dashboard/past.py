@@ -34,6 +34,7 @@ log = logger.of("past")
 FORMAT = 1
 PIECE_S = 300
 SHARE_IN_HOURS = 0.2
+NICE = 19
 OPENS_SOON_S = 600.0
 MAKING_MAX_S = 900.0
 FAULT_KEPT_S = 30.0
@@ -142,7 +143,7 @@ class Making:
         data_dir = config.data_dir.absolute()
         self._folder = folder_of(data_dir, day).with_suffix(".new")
         self._process = subprocess.Popen(  # noqa: S603 - our own program, and a date
-            [sys.executable, "-m", "replay.past", day.isoformat(), "--share", str(share)],
+            [sys.executable, "-m", "replay.past", day.isoformat(), "--share", str(share), "--nice", str(NICE)],
             cwd=HOME,
             env=environment(data_dir),
             stdin=subprocess.DEVNULL,

@@ -5,8 +5,8 @@ are made live, and what has changed is written down. A piece of the day is five 
 changes. The charts hold each second as it was when it was the newest, and what history filled in besides. Exit codes: 0 done, 2 it
 could not be done, and why in one line.
 
-The worker starts this for its page and must not feel it: lowest priority, first to go when memory is short, `--share` of one core,
-a cap on memory and processor time; and it ends when the one who started it does.
+The worker starts this for its page and must not feel it: `--nice`, first to go when memory is short, `--share` of one core, a cap on
+memory and processor time; and it ends when the one who started it does.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ class Impossible(Exception):
 # --- modesty -----------------------------------------------------------------------------------------------------------
 
 
-def be_modest() -> None:
+def be_modest(niceness: int) -> None:
     """Give way to everybody else on this machine."""
-    os.nice(19)
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    os.nice(niceness)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
+    with contextlib.suppress(OSError, ValueError):  # macOS caps no address space
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
     resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_MAX_S, PROCESSOR_MAX_S))
 
 
@@ -253,8 +252,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("date", type=date.fromisoformat, metavar="DATE")
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("DATA_DIR") or "data"), help="(DATA_DIR)")
     parser.add_argument("--share", type=float, default=1.0, help="of one core (1)")
+    parser.add_argument("--nice", type=int, default=19, help="how far to give way to others, 0 to 19 (19)")
     chosen = parser.parse_args(arguments)
-    be_modest()
+    be_modest(chosen.nice)
     os.umask(0o077)
     from tape import TapeError
 

@@ -131,6 +131,7 @@ def test_the_process_gets_no_secret_and_gives_way(site: Open, data: Path, monkey
     monkeypatch.setenv("PUSHOVER_TOKEN", "a" * 30)
     monkeypatch.setenv("DASHBOARD_TOKEN", TOKEN)
     monkeypatch.setenv("PYTHONSTARTUP", "x")
+    monkeypatch.setattr(past, "NICE", 19)
     place = site(bench=on_monday(data, "11:00:00"))
     process = Path(f"/proc/{making(place)._process.pid}")
     told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
