@@ -134,12 +134,15 @@ def test_the_process_gets_no_secret_and_gives_way(site: Open, data: Path, monkey
     monkeypatch.setattr(past, "NICE", 19)
     place = site(bench=on_monday(data, "11:00:00"))
     process = Path(f"/proc/{making(place)._process.pid}")
-    told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+    until = time.monotonic() + 10
+    while not (environment := (process / "environ").read_bytes()):  # the kernel is still about to begin it
+        assert time.monotonic() < until
+    told = environment + (process / "cmdline").read_bytes()
+    assert b"DATA_DIR=" in environment
     assert b"a" * 30 not in told
     assert TOKEN.encode() not in told
     assert b"STARTUP" not in told
     assert b"--share\x000.2" in told
-    until = time.monotonic() + 10
     while int((process / "stat").read_text().rpartition(")")[2].split()[16]) != 19:
         assert time.monotonic() < until, "it did not give way"
         time.sleep(0.01)
