@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ KEPT_SNAPSHOTS = 7
 KEPT_NEWEST = 3
 OUTBOX_DAYS = 30
 ALIVE = "alive_at"
+TAKEN_BACK_WITHIN_S = 5.0
 REPAIR = "see `python -m pnl_tracker verify`, then `python -m pnl_tracker restore`"
 
 
@@ -257,17 +259,7 @@ def read(data_dir: Path, now: float) -> tuple[list[ledger_audit.Finding], Rememb
             raise LedgerError(
                 f"There is no {FILE} in {folder}" + (f", but there was: see {traces[0].name}" if traces else "")
             )
-        try:
-            with DataFolder(folder).lock():
-                _copy_parts(path, copy)
-        except FolderBusy:
-            with (
-                closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as live,
-                closing(sqlite3.connect(copy)) as target,
-            ):
-                live.backup(target)
-        except DiskTrouble:
-            _copy_parts(path, copy)
+        _copy(folder, path, copy)
         findings, remembered = _judge(copy, path.name, now)
         if remembered:
             lost = tuple(_missing_lines(folder, copy))
@@ -280,6 +272,29 @@ def _scratch() -> Iterator[Path]:
     """A private place for the copy of a ledger: not on its own disk, which may be what is wrong."""
     with tempfile.TemporaryDirectory(prefix="iwm-ledger-") as scratch:
         yield Path(scratch) / FILE
+
+
+def _copy(folder: Path, path: Path, copy: Path) -> None:
+    """A copy as of one commit. What a killed life left half done, the next one takes back as it opens: that is waited for."""
+    deadline = time.monotonic() + TAKEN_BACK_WITHIN_S
+    while True:
+        try:
+            with DataFolder(folder).lock():
+                return _copy_parts(path, copy)
+        except DiskTrouble:
+            return _copy_parts(path, copy)
+        except FolderBusy:
+            pass
+        try:
+            with (
+                closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as live,
+                closing(sqlite3.connect(copy)) as target,
+            ):
+                return live.backup(target)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.05)
 
 
 def _copy_parts(path: Path, copy: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing as closing_resource
 from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -20,6 +23,7 @@ from msgspec.structs import replace
 import ledger_audit
 import ledger_book
 import ledger_schema
+from data_folder import DataFolder
 from events import (
     Alert,
     AlertChanged,
@@ -34,7 +38,7 @@ from events import (
     Remembered,
     Trade,
 )
-from ledger import Ledger, Refused, WrongThread
+from ledger import FILE, Ledger, Refused, WrongThread, read
 from pnl_tracker import fold, profit, settle
 from tests.kit.books import OPENED_AT, a_position, a_trade, an_alert, closing, commits, delivered, opening
 
@@ -440,3 +444,39 @@ class LedgerMachine(RuleBasedStateMachine):
 
 TestAnyOrderOfCommits = LedgerMachine.TestCase
 TestAnyOrderOfCommits.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.fault("X08")
+def test_a_ledger_that_a_killed_life_left_in_mid_commit_can_be_read_while_the_next_life_starts(tmp_path: Path):
+    (tmp_path / "first").mkdir()
+    first = Ledger.open(tmp_path / "first", OPENED_AT)
+    first.commit(opening(a_position()))
+    first.close()
+    with connected(tmp_path / "first" / FILE) as dying:
+        dying.execute("PRAGMA cache_size = 1")
+        dying.execute("BEGIN IMMEDIATE")
+        dying.execute("CREATE TABLE big (line)")
+        dying.executemany("INSERT INTO big VALUES (?)", [("x" * 200,)] * 5_000)
+        shutil.copytree(tmp_path / "first", tmp_path / "next")
+        dying.execute("ROLLBACK")
+    folder, ask = tmp_path / "next", "SELECT count(*) FROM journal"
+    with (
+        connected(f"{(folder / FILE).as_uri()}?mode=ro") as reader,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        reader.execute(ask)
+
+    with DataFolder(folder).lock(), ThreadPoolExecutor(1) as hand:
+        asked = hand.submit(read, folder, OPENED_AT)
+        with pytest.raises(TimeoutError):
+            asked.result(timeout=0.3)
+        with connected(folder / FILE) as starting:
+            starting.execute(ask)
+        findings, remembered = asked.result(timeout=10)
+    assert not ledger_audit.problems_in(findings)
+    assert remembered is not None
+    assert remembered.position == a_position()
+
+
+def connected(path: Path | str) -> closing_resource[sqlite3.Connection]:
+    return closing_resource(sqlite3.connect(path, isolation_level=None, uri=isinstance(path, str)))
