@@ -409,8 +409,10 @@ def test_a_day_that_cannot_be_made_says_so_and_the_page_stays_live(
 
 
 def test_nothing_moves_when_there_is_nothing_new(site: Open, visit: Callable[..., Visitor]) -> None:
-    guest = visit(site(bench=traded()).base).look()
+    place = site(bench=traded())
+    guest = visit(place.base).look()
     guest.page.wait_for_selector("#equity canvas")
+    place.show()  # what is five seconds old says that the main loop hangs
     moved = guest.page.evaluate(
         """async () => {
              await new Promise((done) => setTimeout(done, 500));
