@@ -1,7 +1,7 @@
 """Whole sessions in one life of the worker, with faults all along, and what the kernel says of it each evening.
 
 What is played: consecutive sessions of the exchange from Tuesday 24 November 2026 on (the first seven have Thanksgiving, an early
-close and two weekends among them), every second of every one, on a simulated market that signals by itself several times a day. The
+close and a weekend among them), every second of every one, on a simulated market that signals by itself several times a day. The
 market runs `FAST` times as fast as time while nothing happens, `HELD` while a position is open, `SLOW` around a signal and through a
 fault. Of the nights only the seconds around each midnight are played, and the minutes before the open: the clock is moved in between.
 In `brief` sessions the clock is moved once more: after the first signal come the faults at once, and then the minute before the time
