@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TITLE_LIMIT = 250
 TEXT_LIMIT = 1024
+HEADINGS_MAX = 260  # kept free, so that a repeat has the same text under its headings
 AFTER_CLOSE_S = 900.0
 OPS_LIFE_S = 4 * 3600.0
 RING_EVERY_S = 30
@@ -144,7 +145,7 @@ def _alert(
         id=alert_id,
         kind=kind,
         title=fit(clean(title).replace("\n", " ").strip() or kind, TITLE_LIMIT),
-        text=fit(clean("\n".join(squeezed(lines))).strip("\n") or kind, TEXT_LIMIT, f"\n#{alert_id}"),
+        text=fit(clean("\n".join(squeezed(lines))).strip("\n") or kind, TEXT_LIMIT - HEADINGS_MAX, f"\n#{alert_id}"),
         priority=priority,
         created_at=at,
         expires_at=expires_at,

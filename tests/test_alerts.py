@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import alerts
+import outbox
 from config import Config
 from events import Alert, ChainRow, Position, Quote, Trade, WorkerStarted
 from utils import SessionCalendar, new_york
@@ -333,11 +334,13 @@ def test_a_text_of_any_length_fits_and_keeps_its_id(length: int, char: str) -> N
     alert = sell(detail=char * length)
     assert 0 < len(alert.text) <= 1024
     assert alert.text.endswith("\n#20251002-1-SELL")
-    assert alert.text.startswith(f"Reason: {(char * length)[:900] or 'Hard giveback'}")
-    whole = alerts.with_heading(alert, ["REPEAT of #20251002-1-SELL"])
+    assert alert.text.startswith(f"Reason: {(char * length)[:700] or 'Hard giveback'}")
+    late = outbox.Outgoing(alert, maybe_seen=True, reissues=1)
+    heading = outbox.heading(late, AT + 10_000, recorded=False)
+    assert len(heading) == 4
+    whole = alerts.with_heading(alert, heading)
     assert len(whole) <= 1024
-    assert whole.startswith("REPEAT of #20251002-1-SELL\nReason")
-    assert whole.endswith("\n#20251002-1-SELL")
+    assert whole == "\n".join([*heading, alert.text])
 
 
 @pytest.mark.fault("P08")
