@@ -104,13 +104,7 @@ class RestServer(HttpServer):
     def _chain(self, underlying: str, query: dict[str, str]) -> dict[str, Any]:
         if not self.plan:
             raise Refused(403, status="NOT_AUTHORIZED", message=NOT_ENTITLED)
-        offset = 0
-        if "cursor" in query:
-            kept = _uncursor(query["cursor"])
-            query, offset = {str(name): str(value) for name, value in kept["query"].items()}, int(kept["offset"])
-        limit = int(query.get("limit", "10"))
-        if not 1 <= limit <= 250:
-            raise ValueError("limit must be between 1 and 250")
+        query, offset, limit = _page(query, 10, 250)
         right = query.get("contract_type")
         if right not in (None, "call", "put"):
             raise ValueError("contract_type must be call or put")
@@ -146,13 +140,7 @@ class RestServer(HttpServer):
         """Past quotes, the newest first unless asked otherwise."""
         if not self.plan:
             raise Refused(403, status="NOT_AUTHORIZED", message=NOT_ENTITLED)
-        offset = 0
-        if "cursor" in query:
-            kept = _uncursor(query["cursor"])
-            query, offset = {str(name): str(value) for name, value in kept["query"].items()}, int(kept["offset"])
-        limit = int(query.get("limit", "1000"))
-        if not 1 <= limit <= 50_000:
-            raise ValueError("limit must be between 1 and 50000")
+        query, offset, limit = _page(query, 1000, 50_000)
         if query.get("sort", "timestamp") != "timestamp":
             raise ValueError("sort must be timestamp")
         past = self.market.past_quotes(ticker)
@@ -318,3 +306,15 @@ def _uncursor(text: str) -> dict[str, Any]:
         return msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=dict[str, Any])
     except (binascii.Error, msgspec.DecodeError, ValueError) as error:
         raise ValueError("the cursor is invalid or has expired") from error
+
+
+def _page(query: dict[str, str], usual: int, most: int) -> tuple[dict[str, str], int, int]:
+    """What is asked for, from which row on, and how many rows; a cursor carries the first question along."""
+    offset = 0
+    if "cursor" in query:
+        kept = _uncursor(query["cursor"])
+        query, offset = {str(name): str(value) for name, value in kept["query"].items()}, int(kept["offset"])
+    limit = int(query.get("limit", usual))
+    if not 1 <= limit <= most:
+        raise ValueError(f"limit must be between 1 and {most}")
+    return query, offset, limit

@@ -15,10 +15,8 @@ from tests.kit.worker import DAY, Stage
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 
 
-@pytest.mark.fault("X01")
-def test_a_killed_life_and_the_next_are_decided_again_byte_for_byte(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
+def live_twice(stage: Stage) -> None:
+    """A life that is killed while it holds, and the next, which sells and ends in order."""
     stage.bought()
     stage.quote(1.30, 1.32)
     stage.wait_for_polls(4)
@@ -30,6 +28,13 @@ def test_a_killed_life_and_the_next_are_decided_again_byte_for_byte(
     stage.wait_for("— SELL")
     stage.worker.signal()
     stage.worker.wait()
+
+
+@pytest.mark.fault("X01")
+def test_a_killed_life_and_the_next_are_decided_again_byte_for_byte(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live_twice(stage)
     first, second = tape.files_of(stage.data / "tape", DAY)
     killed, ended = redo.check(first), redo.check(second)
     assert (killed.differing, ended.differing) == (0, 0)
@@ -49,17 +54,7 @@ def test_a_day_of_two_lives_is_reported_as_it_was_recorded(
     stage: Stage, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The trade that the killed life opened and the next one closed: one figure of its mark over both, and nothing modelled."""
-    stage.bought()
-    stage.quote(1.30, 1.32)
-    stage.wait_for_polls(4)
-    stage.stop()
-    stage.worker.kill()
-    stage.start(ready=("position resumed", "the clock is right"))
-    stage.go()
-    stage.quote(0.80, 0.82)
-    stage.wait_for("— SELL")
-    stage.worker.signal()
-    stage.worker.wait()
+    live_twice(stage)
     page = tmp_path / "day.html"
     assert replay(["report", str(DAY), "--data-dir", str(stage.data), "--out", str(page), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
