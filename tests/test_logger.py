@@ -18,12 +18,12 @@ from urllib.parse import quote
 
 import pytest
 import requests
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 import logger
 from config import Config
+from tests.kit.logs import put_back
 
 ROOT = Path(__file__).resolve().parents[1]
 POLYGON_KEY, TOKEN, USER_KEY = (
@@ -56,9 +56,6 @@ Start = Callable[..., logger.Log]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Sets the log up in a folder of its own, as often as asked; everything is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook, sys.unraisablehook)
-    quiet = {name: logging.getLogger(name).level for name in logger.QUIET_LIBRARIES}
     logs: list[logger.Log] = []
 
     def set_up(console: int | None = None, **settings: str) -> logger.Log:
@@ -67,16 +64,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
         )
         return logs[-1]
 
-    yield set_up
-    for log in logs:
-        log.close(0.2)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    for name, was in quiet.items():
-        logging.getLogger(name).setLevel(was)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
+    with put_back():
+        yield set_up
+        for log in logs:
+            log.close(0.2)
 
 
 def lines_of(log: logger.Log, folder: Path) -> list[str]:

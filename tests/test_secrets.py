@@ -27,7 +27,6 @@ import apprise
 import msgspec
 import pytest
 import requests
-import structlog
 import urllib3
 import websocket
 import zstandard
@@ -43,6 +42,7 @@ from config import Config, fields, is_secret
 from events import AlertFailed, ChainFailed, FeedDropped, FeedRefused, QuoteFailed
 from simulator.http import Answer, HttpServer, Request
 from tests.kit.canary import Finding, Scanner
+from tests.kit.logs import put_back
 from tests.kit.push import HandClock
 from tests.kit.worker import CONTRACT, HOME, KEPT_ENVIRONMENT, Stage, WorkerProcess
 
@@ -189,22 +189,13 @@ def with_words(kind: type[BaseException], words: str) -> BaseException | None:
 @contextmanager
 def logged(folder: Path, form: str) -> Iterator[logger.Log]:
     """The worker's log at DEBUG, in a folder; everything is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook, sys.unraisablehook)
-    quiet = {name: logging.getLogger(name).level for name in logger.QUIET_LIBRARIES}
     urls = secret_urls("alerts.example.test", "https://beats.example.test")
     assert {name for name in fields() if is_secret(name)} == {*SETTINGS, *urls}
     config = Config.from_env(SETTINGS | urls | {"DATA_DIR": str(folder), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": form})
-    log = logger.setup(config, HandClock(), console=None)
-    yield log
-    log.close(10)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    for name, was in quiet.items():
-        logging.getLogger(name).setLevel(was)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
+    with put_back():
+        log = logger.setup(config, HandClock(), console=None)
+        yield log
+        log.close(10)
 
 
 @pytest.mark.fault("S01", "S03")
