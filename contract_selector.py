@@ -253,22 +253,22 @@ def implied(mids: Floats, spots: Floats, strikes: Floats, years: float, calls: N
 
     Black and Scholes (1973) with r = 0; the volatility by bisection, all rows at once, puts as the calls of their parity.
     """
-    prices = np.where(calls, mids, mids + spots - strikes)
-    low, high = np.full(mids.shape, IV_LOW), np.full(mids.shape, IV_HIGH)
-    possible = (call(low, spots, strikes, years)[0] <= prices) & (prices <= call(high, spots, strikes, years)[0])
+    prices, moneyness, root = np.where(calls, mids, mids + spots - strikes), np.log(spots / strikes), years**0.5
+    lowest, highest = IV_LOW * root, IV_HIGH * root
+    possible = call(lowest, moneyness, spots, strikes)[0] <= prices
+    possible &= prices <= call(highest, moneyness, spots, strikes)[0]
+    step = (highest - lowest) / 2
+    wide = np.full(mids.shape, lowest + step)
     for _ in range(IV_STEPS):
-        middle = (low + high) / 2
-        under = call(middle, spots, strikes, years)[0] < prices
-        low, high = np.where(under, middle, low), np.where(under, high, middle)
-    iv = (low + high) / 2
-    delta = call(iv, spots, strikes, years)[1]
-    return np.where(possible, iv, np.nan), np.where(possible, np.where(calls, delta, delta - 1), np.nan)
+        step /= 2
+        wide += np.copysign(step, prices - call(wide, moneyness, spots, strikes)[0])
+    delta = call(wide, moneyness, spots, strikes)[1]
+    return np.where(possible, wide / root, np.nan), np.where(possible, np.where(calls, delta, delta - 1), np.nan)
 
 
-def call(iv: Floats, spots: Floats, strikes: Floats, years: float) -> tuple[Floats, Floats]:
-    """A call's price and delta by Black and Scholes (1973), r = 0, no dividend."""
-    wide = iv * years**0.5
-    d1 = np.log(spots / strikes) / wide + wide / 2
+def call(wide: Floats | float, moneyness: Floats, spots: Floats, strikes: Floats) -> tuple[Floats, Floats]:
+    """A call's price and delta by Black and Scholes (1973), r = 0, no dividend: `wide` is IV x sqrt(years), `moneyness` ln(S/K)."""
+    d1 = moneyness / wide + wide / 2
     delta: Floats = ndtr(d1)
     return spots * delta - strikes * ndtr(d1 - wide), delta
 

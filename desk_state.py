@@ -14,7 +14,7 @@ from outbox import Line
 from pnl_tracker import Record
 from risk_manager import WayOut
 from signals import Reading
-from utils import Session, new_york
+from utils import Session, unix_time
 
 if TYPE_CHECKING:
     from config import Config
@@ -157,7 +157,10 @@ class Memory(Struct, frozen=True):
 
 def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Trade, ...]:
     """The trades that were opened on a New York date."""
-    return tuple(trade for trade in trades if new_york(trade.opened_at).date() == day)
+    if day is None:
+        return ()
+    begins, ends = (unix_time(date, datetime.time(0)) for date in (day, day + datetime.timedelta(days=1)))
+    return tuple(trade for trade in trades if begins <= trade.opened_at < ends)
 
 
 class Turn:

@@ -212,7 +212,7 @@ def parse_occ(contract: str) -> tuple[str, str, Right, Mills]:
     return root, expiration, "call" if right == "C" else "put", int(strike)
 
 
-class _Details(Struct):
+class _Details(Struct, gc=False):
     ticker: str
     contract_type: str
     expiration_date: str
@@ -220,12 +220,12 @@ class _Details(Struct):
     shares_per_contract: float
 
 
-class _Day(Struct):
+class _Day(Struct, gc=False):
     volume: float | None = None
     last_updated: int | float | None = None
 
 
-class _LastQuote(Struct):
+class _LastQuote(Struct, gc=False):
     bid: float | None = None
     ask: float | None = None
     bid_size: float | None = None
@@ -234,16 +234,16 @@ class _LastQuote(Struct):
     timeframe: str | None = None
 
 
-class _Greeks(Struct):
+class _Greeks(Struct, gc=False):
     delta: float | None = None
 
 
-class _Underlying(Struct):
+class _Underlying(Struct, gc=False):
     price: float | None = None
     timeframe: str | None = None
 
 
-class _Row(Struct):
+class _Row(Struct, gc=False):
     details: _Details
     day: _Day | None = None
     last_quote: _LastQuote | None = None
@@ -253,7 +253,7 @@ class _Row(Struct):
     underlying_asset: _Underlying | None = None
 
 
-class _Chain(Struct):
+class _Chain(Struct, gc=False):
     results: list[_Row] | None = None
     next_url: str | None = None
     status: str = ""
@@ -389,7 +389,7 @@ def parse_contract(body: bytes) -> ChainRow:
     return _chain_row(answer.results, _delayed(answer.status))
 
 
-class _Agg(Struct):
+class _Agg(Struct, gc=False):
     t: int | float
     o: float
     h: float
