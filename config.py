@@ -27,6 +27,8 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from utils import SharedClock
+
 EXIT_CODE = 78  # EX_CONFIG of sysexits.h
 ALIASES = {"MASSIVE_API_KEY": "POLYGON_API_KEY", "PORT": "HEALTH_PORT"}
 FOREIGN_NAMES = {"HTTP_PROXY", "NO_PROXY", "LOG_DIR", "DATA_HOME", "MAX_JOBS", "NO_COLOR"}
@@ -70,9 +72,11 @@ def _match(pattern: str, text: str) -> str:
     return text
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError
+def _clock_file(path: Path) -> Path:
+    try:
+        SharedClock(path)
+    except OSError:
+        raise ValueError from None
     return path
 
 
@@ -142,7 +146,7 @@ HttpBase = Annotated[str, BeforeValidator(_endpoint("http", "https"))]
 SocketUrl = Annotated[str, BeforeValidator(_endpoint("ws", "wss"))]
 HostName = Annotated[str, BeforeValidator(lambda text: _match(r"[A-Za-z0-9.:_-]{1,253}", text))]
 FilePath = Annotated[Path, BeforeValidator(lambda text: Path(_match(r".{1,1024}", text)).expanduser())]
-ExistingFile = Annotated[Path, BeforeValidator(lambda text: _existing(Path(_match(r".{1,1024}", text)).expanduser()))]
+ClockFile = Annotated[Path, BeforeValidator(lambda text: _clock_file(Path(_match(r".{1,1024}", text)).expanduser()))]
 ApiKey = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[A-Za-z0-9_.~-]{8,128}", text)))]
 PhoneKey = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[A-Za-z0-9]{30}", text)))]
 PageToken = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[!-~]{16,256}", text)))]
@@ -192,8 +196,11 @@ class Config(BaseModel):
         PLACES, "Pushover base, without /1/messages.json", "https://api.pushover.net", allowed=HTTP_WORDS
     )
     data_dir: FilePath = _setting(PLACES, "Folder of ledger, tape, caches and log", Path("data"), allowed="a folder")
-    clock_file: ExistingFile | None = _setting(
-        PLACES, "A simulated market's clock; only when every URL is on this machine", None, allowed="a file that is there"
+    clock_file: ClockFile | None = _setting(
+        PLACES,
+        "A simulated market's clock; only when every URL is on this machine",
+        None,
+        allowed="a file made by `simulator`",
     )
 
     log_file: FilePath = _setting(PAGES, "Log file, in DATA_DIR unless absolute", Path("iwm_momentum.log"), allowed="a file")

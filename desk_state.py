@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
@@ -159,7 +160,7 @@ def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Tra
     """The trades that were opened on a New York date."""
     if day is None:
         return ()
-    begins, ends = (unix_time(date, datetime.time(0)) for date in (day, day + datetime.timedelta(days=1)))
+    begins, ends = (unix_time(date, time(0)) for date in (day, day + timedelta(days=1)))
     return tuple(trade for trade in trades if begins <= trade.opened_at < ends)
 
 

