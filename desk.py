@@ -219,7 +219,7 @@ class Desk:
     def _take_bar(self, turn: Turn, event: BarClosed) -> None:
         self.market.take_bar(event)
         if turn.state.stalled_since is not None or turn.state.feed_refused:
-            feed.back(turn, self.market, event.bar.symbol)
+            feed.back(turn, self.market, event.bar)
 
     def _judge_second(self, turn: Turn) -> None:
         """The newest second is known: first the exits, then the signal."""

@@ -1,10 +1,11 @@
 """Could a position be opened and closed right now? One line a check, with what to do where the answer is no.
 
-    python diagnose.py              everything; sends nothing, changes nothing
+    python diagnose.py              everything; sends nothing
     python diagnose.py --send       and a test alert to the phone
     python diagnose.py --offline    only what needs no network
 
-Exit code 0 only if a position could be opened and closed; 1 if something is wrong, 2 if only the exchange is closed today.
+Exit code 0 only if a position could be opened and closed today (with --offline: as far as can be told); 1 if something is wrong, 2 if
+nothing is but there is no session today, or its entries have ended.
 """
 
 from __future__ import annotations
@@ -28,22 +29,25 @@ from events import AlertFailed, AnyEvent, ChainRow, Deliver, FeedConnected, Feed
 from ledger import FILE, LedgerError, examine
 from phone import Phone
 from polygon_client import Rest
+from risk_manager import entry_cutoff
+from signals import PROFILE_SESSIONS, ProfileError, profile_of
 from stream import StocksSocket
 from transport import Refused, TryAgain
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, clock_text, new_york
 
 MAX_SKEW_S = 2.0
 LOGIN_PATIENCE_S = 12.0
-NO_SESSION = "no session today"
+REAL_TIME_OPTIONS = "a real-time options plan, with quotes, is needed"
 REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+)")
 
 
 class Check(Struct, frozen=True):
-    """One answer. `ok` None: it could not be asked, or does not matter now; `cure` is what to do."""
+    """One answer. `ok` None: not asked, or it does not matter now; `cure` is what to do; `bars_entry`: no fault, but no BUY today."""
 
     ok: bool | None
     what: str
     cure: str = ""
+    bars_entry: bool = False
 
     def __str__(self) -> str:
         mark = {True: "✓", False: "✗", None: "–"}[self.ok]
@@ -75,32 +79,35 @@ def python_and_packages() -> Iterator[Check]:
     )
 
 
-def calendar(now: float) -> tuple[Session | None, list[Check]]:
+def calendar(config: Config, now: float) -> tuple[Session | None, SessionCalendar, list[Check]]:
     day = new_york(now).date()
     sessions = SessionCalendar(day)
     session = sessions.on(day)
     if session is None:
         following = sessions.next_after(day)
         after = "" if following is None else f", the next one is {following.date:%A %Y-%m-%d}"
-        return None, [Check(None, f"{NO_SESSION}, {day:%A %Y-%m-%d}{after}")]
+        return None, sessions, [Check(None, f"no session today, {day:%A %Y-%m-%d}{after}", bars_entry=True)]
     early = "" if session.is_full else ", EARLY CLOSE"
     hours = f"{clock_text(session.open_at)}-{clock_text(session.close_at)} ET{early}"
-    return session, [Check(True, f"session today, {day:%A %Y-%m-%d}: {hours}")]
+    found = [Check(True, f"session today, {day:%A %Y-%m-%d}: {hours}")]
+    cutoff_at = entry_cutoff(config, session)
+    if now >= cutoff_at:
+        found.append(Check(None, f"no entries any more today: they ended at {clock_text(cutoff_at)} ET", bars_entry=True))
+    return session, sessions, found
 
 
-def data_folder(config: Config, now: float) -> Iterator[Check]:
-    folder = DataFolder(config.data_dir)
+def data_folder(config: Config) -> tuple[bool, list[Check]]:
+    """Whether a running worker has the folder, and what is to be said of it."""
+    folder, in_use = DataFolder(config.data_dir), False
     try:
         with folder.lock():
-            yield Check(True, f"data folder {config.data_dir} can be written")
+            found = [Check(True, f"data folder {config.data_dir} can be written")]
     except FolderBusy as busy:
-        yield Check(True, f"data folder is in use by a running worker ({busy})")
+        in_use, found = True, [Check(True, f"data folder is in use by a running worker ({busy})")]
     except DiskTrouble as trouble:
-        yield Check(False, f"data folder: {trouble}", "set DATA_DIR to a folder on a disk that stays")
-        return
-    for warning in folder.warnings(os.environ):
-        yield Check(False, warning)
-    yield ledger(config.data_dir)
+        return False, [Check(False, f"data folder: {trouble}", "set DATA_DIR to a folder on a disk that stays")]
+    found += [Check(False, warning) for warning in folder.warnings(os.environ)]
+    return in_use, [*found, ledger(config.data_dir)]
 
 
 def ledger(data_dir: Path) -> Check:
@@ -141,7 +148,7 @@ def clock_skew(rest: Rest, clock: Clock) -> Check:
 
 
 def expiry(rest: Rest, config: Config, session: Session | None, clock: Clock) -> Check:
-    """Today's calls: whether they are there, in real time, and which would be tracked."""
+    """Today's calls: whether they are there, in real time, by themselves too, and which would be tracked."""
     if session is None:
         return Check(None, "today's expiry: no session, nothing expires")
     rows = rest.chain("call", session.date.isoformat())
@@ -156,17 +163,36 @@ def expiry(rest: Rest, config: Config, session: Session | None, clock: Clock) ->
         return Check(
             False,
             f"today's expiry: {len(rows)} calls without a quote",
-            "the options plan has no quotes: a real-time plan is needed",
+            REAL_TIME_OPTIONS,
         )
     if all(row.quote is not None and row.quote.delayed for row in quoted):
-        return Check(False, f"today's expiry: {len(rows)} calls, quotes DELAYED", "a real-time options plan is needed")
+        return Check(False, f"today's expiry: {len(rows)} calls, quotes DELAYED", REAL_TIME_OPTIONS)
     selection = contract_selector.select(rows, clock.now(), config, session, spot_of(rows))
+    asked_alone = (*selection.tracked, quoted[len(quoted) // 2])[0].contract
+    if rest.contract(asked_alone).quote is None:  # what every exit rests on
+        return Check(False, f"today's expiry: {asked_alone} asked for alone has no quote", REAL_TIME_OPTIONS)
     tracked = ", ".join(row.contract for row in selection.tracked) or f"none tracked now: {selection.why()}"
     return Check(True, f"today's expiry: {len(rows)} calls in real time; {tracked}")
 
 
 def spot_of(rows: list[ChainRow]) -> float | None:
     return next((row.underlying for row in rows if row.underlying), None)
+
+
+def history(rest: Rest, config: Config, sessions: SessionCalendar, now: float) -> Check:
+    """The second bars of a warm start, and the minutes of the volume profile."""
+    before = sessions.full_before(new_york(now).date(), PROFILE_SESSIONS)
+    last = before[-1]
+    seconds = rest.second_bars(config.symbol, int(last.close_at) - 60, int(last.close_at))
+    try:
+        _, found = profile_of(rest.minute_bars(config.symbol, before[0].date, last.date), before)
+    except ProfileError as fault:
+        ok, profile = not config.relative_volume_filter, f"no volume profile ({fault})"
+    else:
+        ok, profile = True, f"volume profile of {len(found)} sessions"
+    ok = ok and bool(seconds)
+    told = f"history: {len(seconds)} second bars of the last minute of {last.date}, {profile}"
+    return Check(ok, told, "" if ok else "the stocks plan must include second and minute aggregates")
 
 
 def stocks_login(config: Config, clock: Clock, *, in_hours: bool) -> Check:
@@ -233,16 +259,21 @@ def phone(config: Config, clock: Clock, *, send: bool) -> Iterator[Check]:
 def checks(config: Config, clock: Clock, *, offline: bool, send: bool) -> Iterator[Check]:
     for warning in config.warnings:
         yield Check(None, f"setting: {warning}")
-    session, found = calendar(clock.now())
+    session, sessions, found = calendar(config, clock.now())
     yield from found
-    yield from data_folder(config, clock.now())
+    in_use, found = data_folder(config)
+    yield from found
     if offline:
         return
     rest = Rest(config, clock)
     yield asked(lambda: clock_skew(rest, clock), "clock")
     yield asked(lambda: expiry(rest, config, session, clock), "option chain")
-    in_hours = session is not None and session.open_at <= clock.now() < session.close_at
-    yield stocks_login(config, clock, in_hours=in_hours)
+    yield asked(lambda: history(rest, config, sessions, clock.now()), "history")
+    if in_use:
+        yield Check(None, "stocks socket: not tried, a second login would take it away from the running worker")
+    else:
+        in_hours = session is not None and session.open_at <= clock.now() < session.close_at
+        yield stocks_login(config, clock, in_hours=in_hours)
     yield from phone(config, clock, send=send)
 
 
@@ -269,13 +300,13 @@ def main(arguments: list[str]) -> int:
 
 
 def verdict(found: list[Check], *, offline: bool) -> int:
-    """The last line, and the exit code: 0 all is well, 1 something is not, 2 all is well but there is no session today."""
+    """The last line, and the exit code: 0 all is well, 1 something is not, 2 all is well but there is no BUY any more today."""
     failed = sum(check.ok is False for check in found)
     if failed:
         print(f"\n{failed} of {len(found)} checks failed: no position could be opened and closed.")
         return 1
-    if any(check.what.startswith(NO_SESSION) for check in found):
-        print("\nNothing is wrong, but there is no session today: no position could be opened.")
+    if any(check.bars_entry for check in found):
+        print("\nNothing is wrong, but no position could be opened today any more.")
         return 2
     print("\nNothing is wrong here; the network was not asked." if offline else "\nA position could be opened and closed.")
     return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import alerts
 import delivery
 from desk_state import Turn
-from events import Backfill, BackfillFailed, BarsFetched, FeedConnected, FeedDropped, FeedRefused, JunkDropped
+from events import Backfill, BackfillFailed, Bar, BarsFetched, FeedConnected, FeedDropped, FeedRefused, JunkDropped
 from market import Market
 
 HISTORY_S = 1800
@@ -123,14 +123,15 @@ def watch(turn: Turn, market: Market) -> None:
         delivery.say(turn, alerts.data_stall(turn.config, silent, at=turn.at))
 
 
-def back(turn: Turn, market: Market, symbol: str) -> None:
-    """A bar of the basket ends a stall, and a refusal."""
+def back(turn: Turn, market: Market, bar: Bar) -> None:
+    """A bar of the basket ends a stall, and a refusal. What history tells of the stall later starts no run below the VWAP."""
     since = turn.state.stalled_since
-    if symbol not in market.basket:
+    if bar.symbol not in market.basket:
         return
     turn.set(stalled_since=None, feed_refused="")
     if since is None:
         return
+    market.reset_below(bar.start)
     turn.tally(stalls=1, stalled_s=turn.at - since)
     turn.log("info", "data feed restored", stalled_s=round(turn.at - since, 1))
     delivery.say(turn, alerts.data_restored(turn.config, turn.at - since, at=turn.at))

@@ -84,9 +84,9 @@ class Market:
         if self.windows is not None:
             self.windows.live(int(at))
 
-    def reset_below(self) -> None:
+    def reset_below(self, first: int | None = None) -> None:
         if self.windows is not None:
-            self.windows.reset_below()
+            self.windows.reset_below(first)
 
     # --- out ---
 

@@ -127,7 +127,7 @@ class Windows(Seconds):
     """
 
     __slots__ = (
-        "_below_after", "_covered", "_gaps", "_lag", "_profile", "_pv", "_relative_volume_min", "_run", "_run_vwap",
+        "_below_from", "_covered", "_gaps", "_lag", "_profile", "_pv", "_relative_volume_min", "_run", "_run_vwap",
         "_sample", "_unknown", "_volumes", "_vwap", "_warmup_s", "below_since", "config", "leader",
     )  # fmt: skip
 
@@ -148,7 +148,7 @@ class Windows(Seconds):
         self._vwap: float | None = None  # VWAP_60 when the newest bar passed
         self._run = OPEN  # where VWAP_60 last fell, and to what
         self._run_vwap: float | None = None
-        self._below_after = 0
+        self._below_from = 0
         self._unknown = OPEN  # from here on nothing is known; the end: all is
         self._gaps: list[tuple[int, int]] = []  # what stayed unknown before something was known again
         self._covered = self._end
@@ -245,10 +245,11 @@ class Windows(Seconds):
         if new:
             insort(self._sample, new)
 
-    def reset_below(self) -> None:
-        """Forget the run below the VWAP: it can only start again with a bar newer than the newest."""
-        self.below_since = None
-        self._below_after = self._newest
+    def reset_below(self, first: int | None = None) -> None:
+        """Forget the run below the VWAP: it can only start with a bar of second `first` or later, or else newer than the newest."""
+        self._below_from = self._newest + 1 if first is None else first - self._zero
+        if self.below_since is not None and self.below_since - self._zero < self._below_from:
+            self.below_since = None
 
     @property
     def session_volume(self) -> float:
@@ -310,7 +311,7 @@ class Windows(Seconds):
         before = covered - 1
         for index in compress(count(covered), known[covered : self._newest + 1]):
             self._pass(before, index, self._closes[index])
-            if index <= self._below_after:
+            if index < self._below_from:
                 self.below_since = None
             before = index
 

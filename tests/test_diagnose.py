@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 
 import pytest
 
+from data_folder import DataFolder
+from simulator.http import Answer
 from simulator.servers import Simulator
 
 HOME = Path(__file__).resolve().parents[1]
@@ -52,6 +54,7 @@ def test_a_worker_that_could_trade_passes_every_check_and_the_test_alert_arrives
         "ledger",
         "clock:",
         "in real time",
+        "volume profile of 10 sessions",
         "logged in",
         "keys are valid",
     ):
@@ -77,6 +80,31 @@ def test_what_is_wrong_is_said_with_its_cure(
     assert re.search(f"(?s)✗.*{said}", told), told
     assert cure in told
     assert not any(value in told for name, value in environment.items() if "TOKEN" in name or "KEY" in name)
+
+
+def test_beside_a_running_worker_its_feed_is_left_alone(market: Simulator, tmp_path: Path) -> None:
+    before = market.stocks.connections
+    with DataFolder(tmp_path).lock():
+        code, told = diagnose(market.environment(tmp_path))
+    assert code == 0, told
+    assert "– stocks socket: not tried" in told
+    assert market.stocks.connections == before
+
+
+def test_after_the_cutoff_nothing_is_wrong_but_no_position_could_be_opened(tmp_path: Path) -> None:
+    late = {"day": date(2026, 11, 27), "start": time(12, 31)}
+    with Simulator(tmp_path / "clock", **late) as market:  # type: ignore[arg-type]
+        code, told = diagnose(market.environment(tmp_path / "data"))
+    assert code == 2, told
+    assert "EARLY CLOSE" in told
+    assert "no entries any more today: they ended at 12:30:00 ET" in told
+
+
+def test_a_plan_without_second_bars_is_said(market: Simulator, tmp_path: Path) -> None:
+    market.rest.script("/range/1/second/", Answer(403, {"status": "NOT_AUTHORIZED", "message": "not in your plan"}))
+    code, told = diagnose(market.environment(tmp_path))
+    assert code == 1
+    assert re.search("✗ history: the plan does not include this", told), told
 
 
 def test_offline_asks_nobody_and_says_so(tmp_path: Path) -> None:
