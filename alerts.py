@@ -178,7 +178,8 @@ def together(alerts: Sequence[Alert], *, at: float) -> Alert:
 
 
 def _ops(name: str, title: str, *lines: str, at: float, priority: int = 0) -> Alert:
-    alert_id = f"{new_york(at):%Y%m%d-%H%M%S}-{name}"
+    """`name` and the second make the id, so what can be said of several things at once has to name the thing."""
+    alert_id = f"{new_york(at):%Y%m%d-%H%M%S}-{'-'.join(name.upper().split())}"
     return _alert(alert_id, "OPS", title, lines, at=at, priority=priority, expires_at=at + OPS_LIFE_S)
 
 
@@ -432,14 +433,14 @@ def data_restored(config: Config, stalled_s: float, *, at: float) -> Alert:
 def feed_refused(config: Config, what: str, reason: str, *, at: float, busy: bool = False) -> Alert:
     """`busy`: another process uses the key; else a bad key or a plan without what is needed."""
     cure = "Another process uses this key: stop it." if busy else "Check POLYGON_API_KEY and its plan (real-time is needed)."
-    name = "BUSY" if busy else "REFUSED"
+    name = f"{what} {'busy' if busy else 'refused'}"
     return _ops(name, f"⛔ {config.symbol} {what} refused", reason, cure, "No BUY until it works.", at=at, priority=1)
 
 
 def bad_input(config: Config, source: str, count: int, worst: str, *, at: float) -> Alert:
     """`worst`: the most frequent fault. What is malformed is never used; that there is so much of it should be looked at."""
     told = f"{count:,} malformed pieces in a minute, most of them {worst}. They are left out."
-    return _ops("JUNK", f"🗑 {config.symbol} bad input from {source}", told, at=at)
+    return _ops(f"{source} junk", f"🗑 {config.symbol} bad input from {source}", told, at=at)
 
 
 def clock_off(config: Config, skew_s: float, source: str, *, at: float) -> Alert:
@@ -449,7 +450,7 @@ def clock_off(config: Config, skew_s: float, source: str, *, at: float) -> Alert
 
 
 def thread_failed(config: Config, thread: str, reason: str, *, at: float) -> Alert:
-    return _ops("THREAD", f"🧵 {config.symbol} {thread} was replaced", reason, at=at)
+    return _ops(f"{thread} replaced", f"🧵 {config.symbol} {thread} was replaced", reason, at=at)
 
 
 def no_profile(config: Config, reason: str, *, at: float) -> Alert:

@@ -10,7 +10,6 @@ that the disk keeps waiting. If `decide` raises, the old state stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -71,7 +70,7 @@ if TYPE_CHECKING:
     from utils import SessionCalendar
 
 RETRY_S = 60.0
-REFRESH_PATIENCE_S = 2.5
+REFRESH_GRACE_S = 0.5
 LAST_QUOTE_S = 2.0
 LAST_WORDS_S = 10.0
 GOODBYE_S = 5.0
@@ -80,6 +79,7 @@ CUTOFF_REMINDER_S = 300.0
 MAX_SKEW_S = 2.0
 PROFILE_AHEAD_S = 3600.0
 CRASHES_MAX = 3
+ONCE_A_DAY = ("morning", "summary")
 STEADY_S = 600.0
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 
@@ -94,8 +94,7 @@ class Desk:
         self.state = State()
         self.market = Market(config)
         self._said: dict[str, str] = {}
-        self._next: dict[str, float] = {}
-        self._phone_asked_at = float("-inf")
+        self._due: dict[str, float] = {}
         self._handlers: dict[type, Callable[[Turn, Any], None]] = {
             WorkerStarted: self._start,
             BarClosed: self._take_bar,
@@ -133,7 +132,7 @@ class Desk:
         Raises whatever a handler raised, with the old state in place: the caller records the events and goes on.
         """
         market = self.market
-        turn = Turn(self.config, self.state, events[-1].at, self._said, self._next)
+        turn = Turn(self.config, self.state, events[-1].at, dict(self._said), dict(self._due))
         market.new_second = False
         handlers = self._handlers
         later: list[AnyEvent] = []
@@ -148,19 +147,17 @@ class Desk:
         if market.new_second:
             self._judge_second(turn)
         actions = turn.seal()
-        self.state = turn.state
+        self.state, self._said, self._due = turn.state, turn.said, turn.due
         return actions
 
     def memory(self) -> Memory:
         """All that is known besides the windows of bars."""
-        asked_at = self._phone_asked_at if isfinite(self._phone_asked_at) else None
-        return Memory(self.remembered, self.state, dict(self._said), dict(self._next), asked_at)
+        return Memory(self.remembered, self.state, dict(self._said), dict(self._due))
 
     def recall(self, memory: Memory) -> None:
         """Go on from what another desk knew before the first bar of its day."""
         self.remembered, self.state = memory.remembered, memory.state
-        self._said, self._next = dict(memory.said), dict(memory.due)
-        self._phone_asked_at = float("-inf") if memory.phone_asked_at is None else memory.phone_asked_at
+        self._said, self._due = dict(memory.said), dict(memory.due)
         self.market.new_day(memory.state.session)
 
     def _with_market(self, handle: Callable[[Turn, Market, Any], None]) -> Callable[[Turn, Any], None]:
@@ -185,6 +182,7 @@ class Desk:
             last_exit_at=number(facts.get("last_exit_at")),
             last_signal_at=number(facts.get("last_signal_at")),
             entries_stopped=facts.get("entries_stopped") == "yes",
+            told_on={topic: str(facts.get(topic)) for topic in ONCE_A_DAY},
             record=pnl_tracker.fold(kept.trades),
             trades=kept.trades,
             outbox=delivery.taken_up(kept.outbox, turn.at),
@@ -433,8 +431,8 @@ class Desk:
         self._trust_clock_by_bars(turn)
         feed.ask_history_again(turn)
         delivery.tick(turn, holding.void)
-        if turn.at - self._phone_asked_at >= outbox.check_every_s(turn.state.line, turn.at, turn.config):
-            self._phone_asked_at = turn.at
+        if turn.at - turn.state.phone_asked_at >= outbox.check_every_s(turn.state.line, turn.at, turn.config):
+            turn.set(phone_asked_at=turn.at)
             turn.do(CheckPhone())
         if turn.in_hours():
             self._progress(turn)
@@ -453,10 +451,10 @@ class Desk:
         turn.log("warning", "the clock was put back", by_s=round(state.at - turn.at))
         soon = turn.at + outbox.IN_FLIGHT_S
         turn.due.clear()
-        self._phone_asked_at = float("-inf")
         self.market.heard.clear()
         turn.set(
             started_at=turn.at,
+            phone_asked_at=0.0,
             last_signal_at=None if state.last_signal_at is None else min(state.last_signal_at, turn.at),
             last_exit_at=None if state.last_exit_at is None else min(state.last_exit_at, turn.at),
             chain=None,
@@ -470,7 +468,7 @@ class Desk:
 
     def _watch_seeking(self, turn: Turn) -> None:
         phase = turn.state.phase
-        if isinstance(phase, Seeking) and turn.at - phase.since >= REFRESH_PATIENCE_S:
+        if isinstance(phase, Seeking) and turn.at - phase.since >= turn.config.http_timeout_seconds + REFRESH_GRACE_S:
             self._enter(turn, phase, {}, "no answer in time")
 
     def _progress(self, turn: Turn) -> None:
@@ -488,8 +486,9 @@ class Desk:
     def _first_today(self, turn: Turn, topic: str) -> bool:
         """True once a day for this topic, across restarts."""
         today = str(turn.state.day)
-        if self.remembered.facts.get(topic) == today or not turn.every(f"{topic} {today}", 86_400.0):
+        if turn.state.told_on.get(topic) == today:
             return False
+        turn.set(told_on={**turn.state.told_on, topic: today})
         turn.write(FactSet(topic, today))
         return True
 
@@ -522,7 +521,10 @@ class Desk:
             turn.set(phase=Flat())
         if isinstance(phase, Holding):
             if turn.config.on_shutdown == "keep":
-                delivery.say(turn, alerts.going_down(turn.config, phase.position, at=turn.at))
+                if delivery.never_announced(turn.state, phase.position.id):
+                    holding.void(turn, "the worker ended before its BUY could be delivered")
+                else:
+                    delivery.say(turn, alerts.going_down(turn.config, phase.position, at=turn.at))
             else:
                 ticket = turn.state.ticket + 1
                 turn.set(ticket=ticket, phase=replace(phase, wait_until=turn.at + LAST_QUOTE_S))

@@ -132,6 +132,8 @@ class State(Struct, frozen=True):
     noted: tuple[Noted, ...] = ()
     feed: FeedDay = FeedDay()
     line: Line = Line()
+    phone_asked_at: float = 0.0
+    told_on: dict[str, str] = {}
     way_out: WayOut = WayOut(phone="the phone has not been proven yet", clock="the clock has not been proven yet")
     clock_by_bars: bool = False
     stalled_since: float | None = None
@@ -146,14 +148,13 @@ class State(Struct, frozen=True):
 class Memory(Struct, frozen=True):
     """All that a desk carries from one turn to the next but the windows of bars, so that the tape can begin anywhere without them.
 
-    `due` is when each repeated thing may be said again; `phone_asked_at` None: never yet.
+    `due` is when each repeated thing may be said again.
     """
 
     remembered: Remembered
     state: State
     said: dict[str, str]
     due: dict[str, float]
-    phone_asked_at: float | None
 
 
 def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Trade, ...]:

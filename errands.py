@@ -70,7 +70,8 @@ class Errands(Boxed):
         try:
             bars = self.rest.second_bars(symbol, start, end)
         except (TryAgain, Refused) as fault:
-            self.emit(BackfillFailed(at=self.clock.now(), symbol=symbol, reason=fault.reason))
+            refused = isinstance(fault, Refused)
+            self.emit(BackfillFailed(at=self.clock.now(), symbol=symbol, reason=fault.reason, refused=refused))
             return
         self.emit(BarsFetched(at=self.clock.now(), symbol=symbol, start=start, end=end, bars=tuple(bars)))
 

@@ -210,8 +210,11 @@ class BarsFetched(Event, frozen=True, kw_only=True):
 
 
 class BackfillFailed(Event, frozen=True, kw_only=True):
+    """`refused`: the key or the plan does not allow it."""
+
     symbol: str
     reason: str
+    refused: bool = False
 
 
 class ProfileArrived(Event, frozen=True, kw_only=True):

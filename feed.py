@@ -14,7 +14,7 @@ from market import Market
 
 HISTORY_S = 1800
 HISTORY_PATIENCE_S = 60.0
-HISTORY_RETRY_S = 15.0
+HISTORY_RETRY_S, HISTORY_REFUSED_S = 15.0, 300.0
 SILENT_S = 5.0
 REFUSED_AGAIN_S = 3600.0
 JUNK_MANY, JUNK_AGAIN_S = 100, 3600.0
@@ -46,12 +46,16 @@ def take_history(turn: Turn, market: Market, event: BarsFetched) -> None:
     market.take_history(event)
     turn.due.pop(history_of(event.symbol), None)
     covered = market.coverage_s()
+    turn.log_change(history_of(event.symbol), "")
     turn.log("info", f"history of {event.symbol} taken in", bars=len(event.bars), coverage_s=covered)
 
 
 def miss_history(turn: Turn, event: BackfillFailed) -> None:
-    turn.log("warning", f"history of {event.symbol} could not be had: {event.reason}")
-    turn.due[history_of(event.symbol)] = turn.at + HISTORY_RETRY_S
+    topic = history_of(event.symbol)
+    turn.log_change(topic, f"{topic} could not be had: {event.reason}", "warning")
+    turn.due[topic] = turn.at + (HISTORY_REFUSED_S if event.refused else HISTORY_RETRY_S)
+    if event.refused and turn.every("history refused", REFUSED_AGAIN_S):
+        delivery.say(turn, alerts.feed_refused(turn.config, "history of bars", event.reason, at=turn.at))
 
 
 def history_of(symbol: str) -> str:

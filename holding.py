@@ -15,6 +15,7 @@ import alerts
 import delivery
 import pnl_tracker
 import risk_manager
+from contract_selector import FUTURE_S
 from desk_state import Flat, Holding, Settling, Turn, trades_of
 from events import (
     ChainRow,
@@ -99,6 +100,8 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
     holding = turn.state.phase
     if not isinstance(holding, Holding) or event.contract != holding.position.contract:
         return
+    if event.quote.quoted_at is not None and event.quote.quoted_at > event.at + FUTURE_S:
+        event = replace(event, quote=replace(event.quote, quoted_at=None))  # else all that follow were older than it
     distrust = why_distrusted(turn, market, holding, event)
     if distrust is not None:
         turn.set(phase=replace(holding, distrust=distrust))

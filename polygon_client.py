@@ -186,7 +186,7 @@ def check_bar(bar: Bar, now: float) -> str | None:
 
 
 def _quote(event: _Nbbo) -> Quote:
-    quoted_at = None if event.t is None else event.t / 1000
+    quoted_at = None if event.t is None or not 1e11 < event.t < 1e13 else event.t / 1000
     return Quote(_mills(event.bp), _mills(event.ap), _count(event.bs) or 0, _count(event.ask_size) or 0, quoted_at)
 
 
@@ -518,8 +518,7 @@ class Rest:
         seconds = self.second_bars(symbol, start, end)
         if seconds:
             return seconds[-1].close
-        minutes = self._sound(self._bars(symbol, "minute", start * 1000, end * 1000 - 1))
-        return next((bar.close for bar in minutes if bar.start == start), None)
+        return next((bar.close for bar in self.minutes_of(symbol, start, end) if bar.start == start), None)
 
     def market_time(self) -> float:
         """What time the market says it is, in Unix seconds."""

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from desk_state import Seeking
 from events import (
     AnyEvent,
+    Backfill,
+    BackfillFailed,
     Bar,
     BarClosed,
+    BarsFetched,
     ChainFailed,
+    Explain,
+    FeedConnected,
+    FeedRefused,
+    HalfSecondPassed,
     JunkDropped,
     Noted,
+    Quote,
     QuoteFailed,
     QuotesArrived,
+    QuoteSeen,
+    StopRequested,
+    ThreadFailed,
 )
 from tests.kit.deskbench import CONTRACT, OTHER, VOLUME, Bench, row
 
@@ -184,3 +196,117 @@ def test_through_a_halt_of_six_minutes_nothing_is_sold_and_afterwards_everything
     assert "SEEING" in bench.said("BLIND")[-1].alert_id
     bench.quote(300, 310)
     assert bench.phase == "Flat"
+
+
+# --- what must not follow from one bad thing ------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("W20", "R16")
+@pytest.mark.parametrize("ahead_s", [3600.0, 1e12])
+def test_a_quote_stamped_in_the_future_makes_no_later_quote_an_old_one(ahead_s: float) -> None:
+    bench = Bench().bought()
+    ahead = Quote(500, 510, 30, 30, bench.now + ahead_s)
+    bench.put(QuoteSeen(at=bench.now, contract=CONTRACT, quote=ahead, source="stream"))
+    bench.tick(1)
+    bench.quote(400, 410)
+    assert bench.phase == "Flat", "the stop has seen the price"
+
+
+def test_history_that_comes_after_a_stall_sells_nothing() -> None:
+    bench = Bench().bought()
+    for _ in range(5):
+        bench.bar(bench.price + 0.001)
+        bench.quote(500, 510)
+    begun, price = int(bench.now), bench.price
+    for _ in range(120):
+        bench.tick(1)
+        bench.quote(500, 510)
+    bench.bar(price - 1.25)
+    end = int(bench.now)
+    for symbol, first in (("SPY", 600.0), ("IWM", price)):
+        step = 0.0 if symbol == "SPY" else 0.01
+        bars = tuple(bench._bar(symbol, second, first - step * (second - begun)) for second in range(begun, end - 1))
+        bench.put(BarsFetched(at=bench.now, symbol=symbol, start=begun, end=end, bars=bars))
+    for _ in range(30):
+        bench.quote(500, 510)
+        bench.bar(bench.price - 0.01)
+    assert bench.phase == "Holding", "only bars after the stall count"
+    for _ in range(30):
+        bench.quote(500, 510)
+        bench.bar(bench.price - 0.01)
+    assert bench.phase == "Flat"
+
+
+@pytest.mark.fault("P19", "A44")
+def test_two_things_that_fail_in_one_second_are_both_told() -> None:
+    bench = Bench().ready()
+    bench.phone = lambda action: None
+    for thread in ("quotes", "chain"):
+        bench.put(ThreadFailed(at=bench.now, thread=thread, reason="RuntimeError"))
+    bench.put(FeedRefused(at=bench.now, feed="stocks", reason="authentication failed"))
+    bench.put(ChainFailed(at=bench.now, right="call", reason="the plan does not include this", refused=True))
+    titles = {row.alert.title for row in bench.desk.state.outbox.values()}
+    assert {"🧵 IWM quotes was replaced", "🧵 IWM chain was replaced"} <= titles
+    assert {"⛔ IWM stocks feed refused", "⛔ IWM option chain refused"} <= titles
+
+
+def test_a_turn_that_fails_has_said_nothing_and_keeps_what_was_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench().ready()
+    bench.now = bench.session.close_at + 61 if bench.session else 0.0
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.desk, "_stop_in_order", lambda turn: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            bench.desk.decide([HalfSecondPassed(at=bench.now)])
+    bench.tick(30)
+    assert any("SUMMARY" in action.alert_id for action in bench.delivered)
+
+
+@pytest.mark.fault("R13")
+def test_a_plan_without_second_bars_is_said_once_and_asked_again_every_five_minutes() -> None:
+    bench = Bench().ready()
+    asked = bench.put(FeedConnected(at=bench.now, feed="stocks"))
+    questions = 0
+    for _ in range(1800):
+        for question in (action for action in asked if isinstance(action, Backfill)):
+            questions += 1
+            for symbol in question.symbols:
+                bench.put(BackfillFailed(at=bench.now, symbol=symbol, reason="not in the plan (403)", refused=True))
+        before = len(bench.actions)
+        bench.tick(1)
+        asked = bench.actions[before:]
+    assert questions == 6
+    assert sum("history of bars refused" in action.title for action in bench.delivered) == 1
+    lines = [action for action in bench.actions if isinstance(action, Explain) and "could not be had" in action.text]
+    assert len(lines) == 2, "once a symbol"
+
+
+@pytest.mark.fault("X11")
+def test_a_clock_that_is_put_back_does_not_tell_the_day_again() -> None:
+    bench = Bench().ready()
+    bench.now = bench.session.close_at + 61 if bench.session else 0.0
+    bench.tick(5)
+    bench.now -= 30
+    bench.tick(60)
+    assert sum("SUMMARY" in action.alert_id for action in bench.delivered) == 1
+
+
+def test_a_refresh_has_as_long_as_its_requests_may_take() -> None:
+    bench = Bench(HTTP_TIMEOUT_SECONDS="6").ready()
+    bench.refresh = lambda action: None
+    bench.surge()
+    seeking = bench.desk.state.phase
+    assert isinstance(seeking, Seeking)
+    bench.tick(seeking.since + 6.0 - bench.now)
+    assert bench.phase == "Seeking"
+    bench.tick(1.0)
+    assert bench.phase != "Seeking"
+
+
+def test_keep_leaves_no_position_that_nobody_was_told_of() -> None:
+    bench = Bench(ON_SHUTDOWN="keep").ready()
+    bench.phone = bench.fails("failed")
+    bench.surge()
+    assert bench.phase == "Holding"
+    bench.put(StopRequested(at=bench.now, reason="SIGTERM"))
+    assert bench.phase == "Flat"
+    assert not any("going down" in action.title for action in bench.delivered)
