@@ -495,9 +495,8 @@ def test_a_stall_resets_the_run_below_and_history_does_not_bring_it_back():
     made.gap(OPEN + 102)
     made.add(bar(180, 99.7))
     made.reset_below(OPEN + 180)
-    assert made.below_since == OPEN + 180, "the bar that ends the stall may begin a run"
     made.history(OPEN, OPEN + 181, [bar(second, 99.8) for second in range(102, 170)])
-    assert made.below_since == OPEN + 180, "no second of the stall does"
+    assert made.below_since == OPEN + 180, "the bar that ended the stall may begin a run, no second of the stall does"
     made.reset_below()
     made.history(OPEN, OPEN + 181, [])
     assert made.below_since is None
