@@ -500,8 +500,8 @@ def test_a_stall_resets_the_run_below_and_history_does_not_bring_it_back():
     made.reset_below()
     made.history(OPEN, OPEN + 181, [])
     assert made.below_since is None
-    made.add(bar(110, 99.7))
-    assert made.below_since == OPEN + 110
+    made.add(bar(181, 99.6))
+    assert made.below_since == OPEN + 181
 
 
 @pytest.mark.parametrize(("bars", "known"), [(9, False), (10, True)])
