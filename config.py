@@ -29,7 +29,6 @@ from pydantic.fields import FieldInfo
 
 from utils import SharedClock
 
-EXIT_CODE = 78  # EX_CONFIG of sysexits.h
 ALIASES = {"MASSIVE_API_KEY": "POLYGON_API_KEY", "PORT": "HEALTH_PORT"}
 FOREIGN_NAMES = {"HTTP_PROXY", "NO_PROXY", "LOG_DIR", "DATA_HOME", "MAX_JOBS", "NO_COLOR"}
 

@@ -28,7 +28,7 @@ import ledger_audit
 import ledger_book
 import ledger_schema
 from data_folder import DataFolder, DiskFailed, DiskTrouble, FolderBusy, sync_folder, trouble, write_durably
-from events import AnyWrite, FactSet, PositionClosed, Remembered
+from events import AnyWrite, PositionClosed, Remembered
 from ledger_schema import Refused
 from utils import new_york
 
@@ -43,7 +43,6 @@ SNAPSHOT_NAME = re.compile(r"ledger-\d{8,}-\d{8}T\d{6}\.\d{6}Z\.sqlite3")
 KEPT_SNAPSHOTS = 7
 KEPT_NEWEST = 3
 OUTBOX_DAYS = 30
-ALIVE = "alive_at"
 TAKEN_BACK_WITHIN_S = 5.0
 REPAIR = "see `python -m pnl_tracker verify`, then `python -m pnl_tracker restore`"
 
@@ -74,7 +73,7 @@ class WrongThread(RuntimeError):
 
 
 class Ledger:
-    """The open ledger. Its owner is the thread that opened it, or after `hand_over` the next one to use it."""
+    """The open ledger. Its owner is the thread that opened it."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, now: float) -> None:
         self.folder, self.path = folder, folder / FILE
@@ -82,7 +81,7 @@ class Ledger:
         self._now = now
         self._failed: DiskFailed | None = None
         self._snapshot_due = False
-        self._owner: tuple[int, int] | None = (os.getpid(), threading.get_ident())
+        self._owner = (os.getpid(), threading.get_ident())
 
     @classmethod
     def open(cls, data_dir: Path, now: float) -> Ledger:
@@ -127,10 +126,10 @@ class Ledger:
                 ledger_book.write(self._connection, writes)
         self._snapshot_due |= any(isinstance(item, PositionClosed) for item in writes)
 
-    def alive(self, now: float) -> None:
-        """Remember durably that the worker was up at `now`: the fact `alive_at`."""
-        self._now = now
-        self.commit((FactSet(ALIVE, now),))
+    def holds_position(self) -> bool:
+        """Whether a position is open: then nothing that takes long may stand in a commit's way."""
+        with self._owned():
+            return ledger_book.holds_position(self._connection)
 
     def check(self) -> list[str]:
         """Everything that does not add up: SQLite's integrity, hash chain, sums, seal, invariants. Empty: all is well."""
@@ -160,20 +159,12 @@ class Ledger:
         self._snapshot_due = False
         return path
 
-    def hand_over(self) -> None:
-        """Let go of the ledger: the next thread that uses it owns it."""
-        self._own()
-        self._owner = None
-
     def close(self) -> None:
         self._own()
         self._connection.close()
 
     def _own(self) -> None:
-        me = (os.getpid(), threading.get_ident())
-        if self._owner is None:
-            self._owner = me
-        if self._owner != me:
+        if self._owner != (os.getpid(), threading.get_ident()):
             raise WrongThread("the ledger was used by a thread or process that does not own it")
 
     @contextmanager

@@ -6,7 +6,7 @@ It ends where SQLite itself finds damage, for what follows would only repeat it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import msgspec
@@ -34,16 +34,15 @@ def audit(connection: Connection) -> list[Finding]:
     ]
     if found or findings[-1].problems:
         return findings
-    journal = lines(connection)
-    story = _Story(journal)
+    story = _Story(lines(connection))
     return [
         *findings,
-        Finding("the hash chain", tuple(_chain_problems(journal))),
-        Finding("the balance: every line, and the sum of all trades", tuple(_sum_problems(journal, story))),
+        Finding("the hash chain", tuple(_chain_problems(lines(connection)))),
+        Finding("the balance: every line, and the sum of all trades", tuple(_sum_problems(lines(connection), story))),
         Finding("every trade opened once, closed once and never changed", tuple(story.problems)),
         Finding("the open position", tuple(_position_problems(connection, story))),
         Finding("the alerts and their trades", tuple(_alert_problems(connection, story))),
-        Finding("the seal over everything", tuple(_seal_problems(connection, journal))),
+        Finding("the seal over everything", tuple(_seal_problems(connection))),
     ]
 
 
@@ -72,7 +71,7 @@ def _schema_problems(connection: Connection) -> list[str]:
     return changed + [f"{name} is not ours" for name in actual if name.startswith("trigger") and name not in expected]
 
 
-def _chain_problems(journal: Sequence[Line]) -> list[str]:
+def _chain_problems(journal: Iterable[Line]) -> list[str]:
     previous = GENESIS
     for number, line in enumerate(journal, start=1):
         if line.seq != number:
@@ -83,7 +82,7 @@ def _chain_problems(journal: Sequence[Line]) -> list[str]:
     return []
 
 
-def _sum_problems(journal: Sequence[Line], story: _Story) -> list[str]:
+def _sum_problems(journal: Iterable[Line], story: _Story) -> list[str]:
     balance = 0
     for line in journal:
         balance += line.booked
@@ -98,7 +97,7 @@ def _sum_problems(journal: Sequence[Line], story: _Story) -> list[str]:
 class _Story:
     """The journal read as a story: which position was open when, and what became of it."""
 
-    def __init__(self, journal: Sequence[Line]) -> None:
+    def __init__(self, journal: Iterable[Line]) -> None:
         self.opened: dict[str, Position] = {}
         self.trades: dict[str, Trade] = {}
         self.open: Position | None = None
@@ -183,14 +182,14 @@ def _alert_problems(connection: Connection, story: _Story) -> list[str]:
     return problems
 
 
-def _seal_problems(connection: Connection, journal: Sequence[Line]) -> list[str]:
-    last = journal[-1] if journal else None
+def _seal_problems(connection: Connection) -> list[str]:
+    ends_at = connection.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").fetchone() or (0, GENESIS)
     sealed = connection.execute("SELECT lines, head, working FROM seal").fetchall()
     if len(sealed) != 1:
         return ["the seal is missing"]
     problems = []
-    if sealed[0][:2] != (last.seq if last else 0, last.hash if last else GENESIS):
-        problems.append(f"the journal ends at line {last.seq if last else 0}; it was sealed at line {sealed[0][0]}")
+    if sealed[0][:2] != ends_at:
+        problems.append(f"the journal ends at line {ends_at[0]}; it was sealed at line {sealed[0][0]}")
     total = 0
     for table, (key_column, column) in WORKING.items():
         for key, content in connection.execute(f"SELECT {key_column}, {column} FROM {table}"):  # noqa: S608

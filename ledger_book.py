@@ -7,7 +7,8 @@ closed once and never changed, its P&L made of its prices; no alert about a trad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -231,13 +232,12 @@ def load(connection: Connection, now: float) -> Remembered:
         "SELECT at, subject, body FROM journal WHERE kind = 'noted' AND at >= ? ORDER BY seq DESC LIMIT ?",
         (now - DAY_S, REMEMBERED_NOTES),
     ).fetchall()
-    days = sorted(opened.values())
     return Remembered(
         position=msgspec.json.decode(found[0], type=Position) if found else None,
         trades=tuple(trades.values()),
         outbox=tuple(msgspec.json.decode(body, type=Outgoing) for (body,) in rows),
         facts=dict(connection.execute("SELECT key, value FROM facts ORDER BY key").fetchall()),
-        trades_opened_on={day: days.count(day) for day in dict.fromkeys(days)},
+        trades_opened_on=dict(Counter(sorted(opened.values()))),
         notes=tuple(Noted(at, subject, msgspec.json.decode(body)) for at, subject, body in reversed(noted)),
     )
 
@@ -250,8 +250,13 @@ def _hear(trades: dict[str, Trade], word: dict[str, Any]) -> None:
         trades[trade.id] = structs.replace(trade, **side, skipped=word["skipped"] == "yes")
 
 
-def lines(connection: Connection) -> list[Line]:
-    return [Line(*row) for row in connection.execute("SELECT * FROM journal ORDER BY seq").fetchall()]
+def holds_position(connection: Connection) -> bool:
+    return connection.execute("SELECT 1 FROM position").fetchone() is not None
+
+
+def lines(connection: Connection) -> Iterator[Line]:
+    """The journal, line by line: all of it at once would be the most that the worker ever holds."""
+    return (Line(*row) for row in connection.execute("SELECT * FROM journal ORDER BY seq"))
 
 
 def head(connection: Connection) -> tuple[int, str]:

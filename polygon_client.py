@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 VENDOR_HOSTS = ("api.massive.com", "api.polygon.io")
-# a root may hold digits (an adjusted contract's does), so it is what stands before the fifteen that have their places
-OCC = re.compile(r"O:([A-Z][A-Z0-9.]{0,5})(\d{6})([CP])(\d{8})", re.ASCII)
 FUTURE_S = 5
 EARLIEST_MS = 946_684_800_000  # 2000-01-01: what is earlier is in other units
 DEAREST = 1e6
@@ -200,16 +198,6 @@ def _mills(dollars: float | None) -> Mills | None:
 
 
 # --- REST bodies -------------------------------------------------------------------------------------------------------
-
-
-def parse_occ(contract: str) -> tuple[str, str, Right, Mills]:
-    """(root, expiration, right, strike in mills) of `O:IWM251002C00215000`, read from the right. ValueError if it is none."""
-    found = OCC.fullmatch(contract)
-    if found is None:
-        raise ValueError("not an option's ticker")
-    root, day, right, strike = found.groups()
-    expiration = date(2000 + int(day[:2]), int(day[2:4]), int(day[4:])).isoformat()
-    return root, expiration, "call" if right == "C" else "put", int(strike)
 
 
 class _Details(Struct, gc=False):

@@ -27,7 +27,8 @@ class LedgerUnsound(Exception):
 
 
 class Scribe(Boxed):
-    """Opens the ledger in its own thread; `opened` is set when `remembered` (or `fault`) is there. Copies it in quiet seconds.
+    """Opens the ledger in its own thread; `opened` is set when `remembered` (or `fault`) is there. Copies and checks it in quiet
+    seconds without a position: both take the longer the more trades there are, and a SELL's commit must not wait for them.
 
     A disk that refuses is told of, commit by commit (number 0 for the scribe's own writes), and what it refused is written ahead of
     the next commit, so that nothing is ever written out of order. A disk that fails ends the thread.
@@ -67,10 +68,12 @@ class Scribe(Boxed):
                 commits.append(Commit(OWN, (FactSet("alive_at", now),)))
             if commits:
                 self._write(ledger, commits)
+            elif now < min(copy_at, check_at) or ledger.holds_position():
+                continue
             elif now >= copy_at:
                 copy_at = now + COPY_S
                 self._copy(ledger, now)
-            elif now >= check_at:
+            else:
                 check_at = now + CHECK_S
                 if faults := ledger.check():
                     raise LedgerUnsound("; ".join(faults))

@@ -52,13 +52,3 @@ def resident_mb(pid: int) -> float:
     """Resident memory in millions of bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) * 1024 / 1e6
-
-
-def threads_cpu_s(pid: int) -> dict[str, float]:
-    """Processor seconds of each thread by its name in the kernel; those of one name together."""
-    found: dict[str, float] = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
-        fields = rest.split()
-        found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICKS_S
-    return found

@@ -49,7 +49,6 @@ DAY = 86_400.0
 def ledger(tmp_path: Path):
     opened = Ledger.open(tmp_path, OPENED_AT)
     yield opened
-    opened.hand_over()
     opened.close()
 
 
@@ -122,7 +121,7 @@ def test_a_restart_in_mid_trade_finds_entry_peak_counters_and_the_last_alert(tmp
     ledger.commit((PositionOpened(position), AlertChanged(sent), FactSet("last_signal_at", OPENED_AT)))
     moved = replace(position, peak=2100, last_mark=1445, stop_hits=1, below_since=1_759_416_030, real_entry=1440)
     ledger.commit((PositionMarked(moved),))
-    ledger.alive(OPENED_AT + 61.5)
+    ledger.commit((FactSet("alive_at", OPENED_AT + 61.5),))
     ledger.close()
     again = reopened(tmp_path)
     assert again.position == moved
@@ -265,29 +264,6 @@ def test_a_second_thread_or_a_forked_process_may_not_use_the_ledger(ledger: Ledg
         os._exit(len(caught))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
     assert ledger.remembered() == Remembered()
-
-
-def test_the_ledger_can_be_handed_to_the_thread_that_will_own_it(ledger: Ledger):
-    ledger.hand_over()
-    seen: list[Remembered] = []
-    taken, done = threading.Event(), threading.Event()
-
-    def scribe() -> None:
-        ledger.commit((FactSet("x", 1.0),))
-        taken.set()
-        done.wait(10)
-        seen.append(ledger.remembered())
-        ledger.hand_over()
-
-    thread = threading.Thread(target=scribe)
-    thread.start()
-    taken.wait(10)
-    with pytest.raises(WrongThread):
-        ledger.remembered()
-    done.set()
-    thread.join()
-    assert seen[0].facts == {"x": 1.0}
-    assert sql(ledger.path, "SELECT * FROM facts") == [("x", 1.0)]
 
 
 # --- what an auditor sees ----------------------------------------------------------------------------------------------

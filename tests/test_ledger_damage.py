@@ -34,7 +34,6 @@ DAY = 86_400.0
 def ledger(tmp_path: Path):
     opened = Ledger.open(tmp_path, OPENED_AT)
     yield opened
-    opened.hand_over()
     opened.close()
 
 

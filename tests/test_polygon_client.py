@@ -19,7 +19,6 @@ from polygon_client import (
     parse_contract,
     parse_frame,
     parse_market_time,
-    parse_occ,
 )
 from tests.kit.feed import bar, quote, status, text
 
@@ -338,29 +337,6 @@ def test_what_is_no_chain_is_an_error_and_never_an_empty_one(body: bytes) -> Non
         parse_chain(body)
     with pytest.raises(ValueError, match="the answer"):
         parse_contract(body)
-
-
-@pytest.mark.fault("R12", "A27")
-@pytest.mark.parametrize(
-    ("ticker", "read"),
-    [
-        ("O:IWM261120C00220000", ("IWM", "2026-11-20", "call", 220_000)),
-        ("O:F261120P00012500", ("F", "2026-11-20", "put", 12_500)),
-        ("O:PC0261120C00001000", ("PC0", "2026-11-20", "call", 1_000)),
-        ("O:SOXS1270115C00001000", ("SOXS1", "2027-01-15", "call", 1_000)),
-    ],
-)
-def test_a_ticker_is_read_from_the_right(ticker: str, read: tuple[str, str, str, int]) -> None:
-    assert parse_occ(ticker) == read
-
-
-@pytest.mark.parametrize(
-    "ticker",
-    ["", "IWM", "O:IWM261320C00220000", "O:IWM261120X00220000", "O:IWM261120C0022000", f"{CONTRACT}\n", "O:261120C00220000"],
-)
-def test_what_is_no_ticker_is_refused(ticker: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        parse_occ(ticker)
 
 
 # --- bars by REST, and the time ----------------------------------------------------------------------------------------

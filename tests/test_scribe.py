@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,13 +29,14 @@ from tests.kit.ears import Ears
 
 
 class StepClock:
-    """A clock that goes six seconds further whenever it is read."""
+    """A clock that goes some seconds further whenever it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, step_s: float = 6.0) -> None:
         self.at = OPENED_AT
+        self.step_s = step_s
 
     def now(self) -> float:
-        self.at += 6.0
+        self.at += self.step_s
         return self.at
 
     def wall(self) -> float:
@@ -119,6 +121,35 @@ def test_what_no_alert_waits_for_lets_the_buy_catch_up_and_the_buy_waits_for_nob
         scribe.stop()
         scribe.join(10.0)
     assert len([writes for writes in transactions if signal.writes[0] in writes]) == 1
+
+
+def test_nothing_long_is_done_while_a_position_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy or a check of a ledger of years takes seconds, and a SELL would wait for it."""
+    position, looks, copied = a_position(), threading.Semaphore(0), threading.Event()
+    holds, copy = Ledger.holds_position, Ledger.snapshot_if_due
+
+    def looked(self: Ledger) -> bool:
+        looks.release()
+        return holds(self)
+
+    def noted(self: Ledger, now: float) -> Path | None:
+        copied.set()
+        return copy(self, now)
+
+    monkeypatch.setattr(Ledger, "holds_position", looked)
+    monkeypatch.setattr(Ledger, "snapshot_if_due", noted)
+    ears = Ears()
+    with DataFolder(tmp_path).lock():
+        scribe = Scribe(ears, tmp_path, StepClock(1.0))
+        scribe.put(Commit(1, opening(position)))
+        scribe.start()
+        for _ in range(4):
+            assert looks.acquire(timeout=10.0)
+        assert not copied.is_set()
+        scribe.put(Commit(2, closing(position)))
+        assert copied.wait(10.0)
+        scribe.stop()
+        scribe.join(10.0)
 
 
 def test_all_that_waits_is_written_before_it_ends(tmp_path: Path) -> None:
