@@ -244,18 +244,22 @@ def buy(
 
 
 def sell(
-    config: Config, trade: Trade, record: Tally, *, last_mark: Mills | None, spot: float | None, vwap: float | None
+    config: Config, trade: Trade, record: Tally, *, mark: Mills | None, spot: float | None, vwap: float | None
 ) -> Alert:
-    """SELL, as the rules word it; of a trade that expired unsold, what became of it.
+    """SELL, as the rules word it; of a trade that expired unsold, what became of it. `mark` None: the bid is all there is.
 
     Whoever told that he has nothing to sell is told so at normal priority: only the assumed trade ends.
     """
     expired, idle = trade.reason == "expired", nothing_held(trade)
+    if mark is not None:
+        now = f" → Now {dollars(mark)}"
+    else:
+        now = "" if expired or trade.exit is None else f" → Now {dollars(trade.exit)} (bid)"
     lines = [
         f"Reason: {trade.detail or trade.reason.capitalize()}",
         "",
         joined(spot_text(config, spot), None if vwap is None else f"VWAP {stock(vwap)}"),
-        f"Peak {dollars(trade.peak)}" + ("" if last_mark is None else f" → Now {dollars(last_mark)}"),
+        f"Peak {dollars(trade.peak)}{now}",
         "",
         f"📊 {trade.contract}",
         result(trade),

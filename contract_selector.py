@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import time
 from itertools import pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -214,7 +215,7 @@ def nearest(rows: Iterable[ChainRow], config: Settings) -> tuple[ChainRow, ...]:
 
 
 def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: float | None) -> list[ChainRow]:
-    """The rows, with delta and IV of their own where the feed gave none or gave those of another price of the underlying.
+    """The rows, with delta and IV from their mids where the feed gave none or gave those of another price of the underlying.
 
     `spot` is the live price; None when there is none, and then the row's own has to do.
     """
@@ -222,16 +223,17 @@ def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: fl
     years = (session.close_at - now) / YEAR_S
     if years <= 0:
         return kept
-    todo, prices = [], []
+    todo, prices = {}, []
     for index, row in enumerate(kept):
         moved = spot is not None and row.underlying is not None and abs(row.underlying / spot - 1) > SAME_UNDERLYING
-        if row.delta is not None and row.iv is not None and not row.computed and not moved:
+        given = row.delta is not None and not row.computed and not moved
+        if given and row.iv is not None:
             continue
         price = spot if spot is not None else row.underlying
         if price is None or not two_sided(row):
             kept[index] = replace(row, delta=None, iv=None) if moved else row
             continue
-        todo.append(index)
+        todo[index] = given
         prices.append(price)
     if todo:
         quotes = [kept[index].quote for index in todo]
@@ -239,12 +241,12 @@ def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: fl
         strikes = np.array([kept[index].strike / 1000 for index in todo])
         calls = np.array([kept[index].right == "call" for index in todo])
         ivs, deltas = implied(mids, np.array(prices), strikes, years, calls)
-        for index, iv, delta in zip(todo, ivs, deltas, strict=True):
-            known = bool(np.isfinite(iv))
-            row = kept[index]
-            kept[index] = replace(
-                row, delta=float(delta) if known else None, iv=float(iv) if known else None, computed=known
-            )
+        for (index, given), iv, delta in zip(todo.items(), ivs.tolist(), deltas.tolist(), strict=True):
+            known = isfinite(iv)
+            if given:
+                kept[index] = replace(kept[index], iv=iv if known else None)
+            else:
+                kept[index] = replace(kept[index], delta=delta if known else None, iv=iv if known else None, computed=known)
     return kept
 
 

@@ -352,12 +352,13 @@ class Desk:
         if why is None:
             assert state.chain is not None
             assert state.session is not None
-            rows = [fresh.get(row.contract, row) for row in state.chain.selection.tracked]
+            tracked = [fresh.get(row.contract, row) for row in state.chain.selection.tracked]
+            rows = [row for row in tracked if market.apart(turn.at, row.underlying) is None]
             choice = contract_selector.choose(rows, turn.at, turn.config, state.session, market.fresh_close(turn.at))
             if choice.row is not None:
                 holding.open_position(turn, market, choice.row, seeking.reading)
                 return
-            why = choice.why
+            why = choice.why if rows else "no contract: the chain goes by another price of the underlying than the stream"
         turn.write(Noted(turn.at, "near miss", {"refused": why}))
         turn.log("info", f"no entry: {why}")
 

@@ -254,12 +254,13 @@ class QuotesArrived(Event, frozen=True, kw_only=True):
 
 
 class QuoteSeen(Event, frozen=True, kw_only=True):
-    """A quote of the held contract."""
+    """A quote of the held contract. `asked_at` is when it was asked for; None: it came by itself."""
 
     contract: str
     quote: Quote
     source: Source
     underlying: float | None = None
+    asked_at: float | None = None
 
 
 class QuoteFailed(Event, frozen=True, kw_only=True):

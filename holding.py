@@ -15,7 +15,6 @@ import alerts
 import delivery
 import pnl_tracker
 import risk_manager
-from contract_selector import FUTURE_S
 from desk_state import Flat, Holding, Settling, Turn, trades_of
 from events import (
     ChainRow,
@@ -100,8 +99,6 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
     holding = turn.state.phase
     if not isinstance(holding, Holding) or event.contract != holding.position.contract:
         return
-    if event.quote.quoted_at is not None and event.quote.quoted_at > event.at + FUTURE_S:
-        event = replace(event, quote=replace(event.quote, quoted_at=None))  # else all that follow were older than it
     distrust = why_distrusted(turn, market, holding, event)
     if distrust is not None:
         turn.set(phase=replace(holding, distrust=distrust))
@@ -129,7 +126,10 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
 
 
 def why_distrusted(turn: Turn, market: Market, holding: Holding, event: QuoteSeen) -> str | None:
-    """Why a quote is no trusted price: it waited, or is delayed, empty, older than the last, or of another underlying price."""
+    """Why a quote is no trusted price: it waited, was overtaken, is delayed, empty, or of another underlying price.
+
+    Its own time stamp says nothing: an unchanged quote keeps an old one.
+    """
     quote = event.quote
     if turn.at - event.at > FRESH_S:
         return f"quotes wait {turn.at - event.at:.0f}s before they are looked at"
@@ -137,15 +137,10 @@ def why_distrusted(turn: Turn, market: Market, holding: Holding, event: QuoteSee
         return "quotes are marked DELAYED"
     if not risk_manager.says_something(quote):
         return "no bid and no ask"
-    last = holding.quote
-    if last is not None and quote.quoted_at is not None and last.quoted_at is not None and quote.quoted_at < last.quoted_at:
-        return "an older quote came after a newer one"
-    close = market.fresh_close(turn.at)
-    if event.underlying is not None and close is not None:
-        off = abs(event.underlying / close - 1)
-        if off > risk_manager.UNDERLYING_TOLERANCE:
-            return f"the quote's underlying price is {off:.1%} from the stream's"
-    return None
+    if event.asked_at is not None and holding.quote_at is not None and event.asked_at < holding.quote_at:
+        return "a newer quote overtook it"
+    off = market.apart(turn.at, event.underlying)
+    return None if off is None else f"the quote's underlying price is {off:.1%} from the stream's"
 
 
 def judge(turn: Turn, market: Market, quote: Quote | None = None) -> None:
@@ -290,7 +285,8 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
     )
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
     spot, vwap = market.spot_and_vwap(turn.at)
-    delivery.say(turn, alerts.sell(turn.config, trade, record, last_mark=position.last_mark, spot=spot, vwap=vwap))
+    mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
+    delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=spot, vwap=vwap))
     for level in pnl_tracker.critical_levels(before, record, to_mills(turn.config.critical_loss)):
         delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)

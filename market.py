@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contract_selector import SAME_UNDERLYING
 from events import BarClosed, BarsFetched
 from signals import Reading, Windows
 from utils import Session
@@ -128,6 +129,14 @@ class Market:
         if self.windows is None or at - self.newest_start() - 1 > FRESH_CLOSE_S:
             return None
         return self.windows.last
+
+    def apart(self, at: float, underlying: float | None) -> float | None:
+        """How far a snapshot's price of the underlying is from the stream's, as a fraction, where that is too far to trust it."""
+        close = self.fresh_close(at)
+        if underlying is None or close is None:
+            return None
+        off = abs(underlying / close - 1)
+        return off if off > SAME_UNDERLYING else None
 
     def spot_and_vwap(self, at: float) -> tuple[float | None, float | None]:
         """The last price while it is fresh, and VWAP_60 beside it."""

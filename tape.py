@@ -22,7 +22,7 @@ import zstandard
 from msgspec import Struct
 
 import logger
-from config import Config, fields, is_secret, shown
+from config import Config, ConfigError, fields, is_secret, shown
 from desk_state import Memory
 from events import AnyAction, AnyEvent
 from utils import new_york
@@ -62,9 +62,14 @@ class Head(Struct, frozen=True, tag="head"):
     memory: Memory
 
     def config(self) -> Config:
-        """The same settings again, secrets replaced by stand-ins that decide alike."""
+        """The same settings again, secrets replaced by stand-ins that decide alike. TapeError where they mean nothing any more."""
         given = {name: STAND_INS[name] if is_secret(name) else text for name, text in self.settings.items()}
-        return Config.from_env(given).model_copy(update={"warnings": self.warnings})
+        clock = given.pop("CLOCK_FILE", None)  # a simulated market's, gone with it
+        try:
+            config = Config.from_env(given)
+        except ConfigError as fault:
+            raise TapeError(f"the tape's settings cannot be used: {'; '.join(fault.lines)}") from None
+        return config.model_copy(update={"warnings": self.warnings, "clock_file": None if clock is None else Path(clock)})
 
 
 class Batch(Struct, frozen=True, tag="batch", omit_defaults=True, gc=False):

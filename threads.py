@@ -245,6 +245,7 @@ class Quotes(Boxed):
                     self._refresh(action)
 
     def _ask(self, contract: str) -> None:
+        asked_at = self.clock.now()
         try:
             row = self.rest.contract(contract)
         except (TryAgain, Refused) as fault:
@@ -253,8 +254,15 @@ class Quotes(Boxed):
         if row.quote is None:
             self.emit(QuoteFailed(at=self.clock.now(), contract=contract, reason="the answer has no quote"))
             return
-        at = self.clock.now()
-        self.emit(QuoteSeen(at=at, contract=contract, quote=row.quote, source="rest", underlying=row.underlying))
+        seen = QuoteSeen(
+            at=self.clock.now(),
+            contract=contract,
+            quote=row.quote,
+            source="rest",
+            underlying=row.underlying,
+            asked_at=asked_at,
+        )
+        self.emit(seen)
 
     def _refresh(self, action: RefreshQuotes) -> None:
         """All at once, each over its own connection; what has not come within the deadline is left out."""

@@ -43,7 +43,7 @@ def buy(
 
 
 def sell(config: Config = CONFIG, **changes: Any) -> Alert:
-    return alerts.sell(config, replace(TRADE, **changes), RECORD, last_mark=1445, spot=214.89, vwap=214.95)
+    return alerts.sell(config, replace(TRADE, **changes), RECORD, mark=1445, spot=214.89, vwap=214.95)
 
 
 # --- the two that matter -----------------------------------------------------------------------------------------------
@@ -189,15 +189,16 @@ def test_the_colour_is_the_sign_of_the_booked_sum(exit_at: int, fees: int, line:
 )
 def test_the_record_is_told_exactly(wins: int, losses: int, balance: int, lines: list[str]) -> None:
     record = SimpleNamespace(balance=balance, wins=wins, losses=losses)
-    text = alerts.sell(CONFIG, TRADE, record, last_mark=None, spot=None, vwap=None).text
+    text = alerts.sell(CONFIG, TRADE, record, mark=None, spot=None, vwap=None).text
     assert "\n".join(lines) in text
 
 
-def test_a_sell_without_mark_or_spot_leaves_them_out() -> None:
-    text = alerts.sell(CONFIG, TRADE, RECORD, last_mark=None, spot=None, vwap=214.95).text
-    assert "Peak $2.10\n" in text
+def test_a_sell_without_mark_shows_its_bid_as_such_and_an_unknown_spot_not_at_all() -> None:
+    text = alerts.sell(CONFIG, TRADE, RECORD, mark=None, spot=None, vwap=214.95).text
+    assert "Peak $2.10 → Now $1.44 (bid)\n" in text
     assert "\nVWAP $214.95\n" in text
-    assert "Now" not in text
+    expired = alerts.sell(CONFIG, replace(TRADE, reason="expired"), RECORD, mark=None, spot=None, vwap=None).text
+    assert "Now" not in expired
 
 
 def test_a_stale_price_is_said_to_be_one() -> None:

@@ -344,6 +344,16 @@ def test_greeks_of_the_feed_are_kept_and_not_marked():
     assert with_greeks([one], NOW, SESSION, 215.9)[0] == one  # 0.4 % away
 
 
+@pytest.mark.fault("R08")
+def test_a_delta_without_an_iv_stays_the_feeds_and_only_the_iv_is_computed():
+    one, delta = priced(215, SESSION, NOW)
+    given = replace(one, delta=0.38)
+    assert abs(delta - 0.38) > 0.05
+    (found,) = with_greeks([given], NOW, SESSION, SPOT)
+    assert (found.delta, found.computed) == (0.38, False)
+    assert found.iv == pytest.approx(0.2, abs=0.002)
+
+
 @pytest.mark.fault("A23")
 def test_a_delta_of_another_price_of_the_underlying_is_made_anew_at_the_live_one():
     moved = 218.0

@@ -21,7 +21,9 @@ from events import (
     PositionClosed,
     PositionOpened,
     PositionVoided,
+    Quote,
     QuotesArrived,
+    QuoteSeen,
     Remembered,
     SettlementArrived,
     StopRequested,
@@ -292,20 +294,32 @@ def test_a_quote_that_goes_by_another_underlying_price_is_no_trusted_price() -> 
 
 
 def _quote(bench: Bench, bid: int, ask: int) -> object:
-    from events import Quote, QuoteSeen
-
     return QuoteSeen(at=bench.now, contract=CONTRACT, quote=Quote(bid, ask, 30, 30, bench.now), source="rest")
 
 
 @pytest.mark.fault("R16")
-def test_an_older_quote_that_comes_after_a_newer_one_is_ignored() -> None:
+def test_an_answer_that_a_newer_quote_overtook_is_ignored_whatever_the_quotes_own_time() -> None:
     bench = Bench().bought()
     bench.quote(500, 510)
-    from events import Quote, QuoteSeen
-
-    old = Quote(10, 20, 30, 30, bench.now - 3)
-    bench.put(QuoteSeen(at=bench.now, contract=CONTRACT, quote=old, source="rest"))
+    fallen = Quote(10, 20, 30, 30, bench.now + 1)
+    bench.put(QuoteSeen(at=bench.now, contract=CONTRACT, quote=fallen, source="rest", asked_at=bench.now - 0.2))
     assert bench.phase == "Holding"
+    bench.tick(1)
+    old = replace(fallen, quoted_at=bench.now - 60)
+    bench.put(QuoteSeen(at=bench.now, contract=CONTRACT, quote=old, source="rest", asked_at=bench.now - 0.2))
+    assert bench.phase == "Flat", "fresh is what was received lately, however old its own time stamp"
+
+
+@pytest.mark.fault("R19")
+def test_nothing_is_bought_on_a_row_whose_price_of_the_underlying_no_exit_would_trust() -> None:
+    bench = Bench().ready()
+    bench.chain(row(at=bench.now))
+    bench.refresh = lambda action: QuotesArrived(
+        at=bench.now, ticket=action.ticket, rows=(row(at=bench.now, underlying=bench.price * 1.02),)
+    )
+    bench.surge()
+    assert bench.phase == "Flat"
+    assert "another price of the underlying" in str(bench.why_not())
 
 
 def test_a_stall_pauses_the_vwap_exits_and_forgets_the_run() -> None:

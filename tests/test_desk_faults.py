@@ -201,7 +201,7 @@ def test_through_a_halt_of_six_minutes_nothing_is_sold_and_afterwards_everything
 # --- what must not follow from one bad thing ------------------------------------------------------------------------------
 
 
-@pytest.mark.fault("W20", "R16")
+@pytest.mark.fault("W20")
 @pytest.mark.parametrize("ahead_s", [3600.0, 1e12])
 def test_a_quote_stamped_in_the_future_makes_no_later_quote_an_old_one(ahead_s: float) -> None:
     bench = Bench().bought()
