@@ -141,7 +141,7 @@ def trades_of(readings: Readings, signals: Floats, prices: Floats, chain: Chain,
             continue
         now = seen(chain, at, spot, strike)
         opened_at, entry, peak, bid = at, entry_of(rules, now.bid, now.ask), (now.bid + now.ask) // 2, now.bid
-        mark, hits, polls, marked_at, quoted_at, reason = 0, 0, 0, NEVER, 0.0, -1
+        mark, hits, polls, marked_at, reason = 0, 0, 0, NEVER, -1
 
         # --- held: its quotes, the bars and the time stop in their order
         while reason < 0:
@@ -153,10 +153,7 @@ def trades_of(readings: Readings, signals: Floats, prices: Floats, chain: Chain,
                 polls += 1
                 left_on_a_bar = False
                 now = seen(chain, at, spot_at(prices, open_at, at), strike)
-                said_at = at - now.age_s
-                if quoted_at > 0.0 and said_at < quoted_at:
-                    continue
-                quoted_at, bid = said_at, now.bid
+                bid = now.bid
                 usable = 0 < now.bid <= now.ask and 4 * (now.ask - now.bid) <= now.bid + now.ask
                 if usable:
                     before, mark, marked_at = mark, (now.bid + now.ask) // 2, at
