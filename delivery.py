@@ -214,7 +214,8 @@ def judge_line(turn: Turn) -> None:
     if doubt == before:
         return
     turn.set(way_out=replace(turn.state.way_out, phone=doubt))
-    turn.log_change("line", f"phone in doubt: {doubt}" if doubt else "", "warning")
+    said = doubt is not None and turn.state.line.reason != outbox.NOT_ASKED
+    turn.log_change("line", f"phone in doubt: {doubt}" if said else "", "warning")
     if doubt is not None and before is None and turn.config.fallback_alert_urls:
         say(turn, alerts.phone_trouble(turn.config, doubt, at=turn.at))
 

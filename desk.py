@@ -179,8 +179,8 @@ class Desk:
         turn.set(
             at=turn.at,
             started_at=turn.at,
-            last_exit_at=number(facts.get("last_exit_at")),
-            last_signal_at=number(facts.get("last_signal_at")),
+            last_exit_at=by(turn.at, number(facts.get("last_exit_at"))),
+            last_signal_at=by(turn.at, number(facts.get("last_signal_at"))),
             entries_stopped=facts.get("entries_stopped") == "yes",
             told_on={topic: str(facts.get(topic)) for topic in ONCE_A_DAY},
             record=pnl_tracker.fold(kept.trades),
@@ -456,8 +456,8 @@ class Desk:
         turn.set(
             started_at=turn.at,
             phone_asked_at=0.0,
-            last_signal_at=None if state.last_signal_at is None else min(state.last_signal_at, turn.at),
-            last_exit_at=None if state.last_exit_at is None else min(state.last_exit_at, turn.at),
+            last_signal_at=by(turn.at, state.last_signal_at),
+            last_exit_at=by(turn.at, state.last_exit_at),
             chain=None,
             stalled_since=None,
             outbox={key: replace(row, next_at=min(row.next_at, soon)) for key, row in state.outbox.items()},
@@ -560,6 +560,11 @@ def crashes_of(facts: dict[str, float | str | None]) -> int:
         return 0
     steady = last_seen is not None and last_seen - since >= STEADY_S
     return 1 + (0 if steady else int(number(facts.get("crashes")) or 0))
+
+
+def by(now: float, moment: float | None) -> float | None:
+    """A moment of the past; one that a wrong clock had put ahead is now."""
+    return None if moment is None else min(moment, now)
 
 
 def moments(fact: float | str | None) -> tuple[float, ...]:

@@ -274,13 +274,14 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
     record = pnl_tracker.booked(before, trade.pnl)
     trades = (*turn.state.trades, trade)
     turn.write(PositionClosed(trade))
-    turn.write(FactSet("last_exit_at", turn.at))
+    exit_at = min(turn.at, position.session_close_at)  # one that expired begins no cooldown of another day
+    turn.write(FactSet("last_exit_at", exit_at))
     turn.set(
         phase=Flat(),
         record=record,
         trades=trades,
         trades_today=trades_of(trades, turn.state.day),
-        last_exit_at=turn.at,
+        last_exit_at=exit_at,
         blind_since=None,
     )
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")

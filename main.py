@@ -9,11 +9,16 @@ folder cannot be used; 75 another worker holds the data folder; 78 a setting is 
 
 from __future__ import annotations
 
+import signal
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+if __name__ == "__main__":  # what asks to stop waits until it can be heard: the imports below take most of a second
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
 import faulthandler
 import gc
 import os
 import resource
-import signal
 import sys
 import threading
 import time
@@ -103,8 +108,9 @@ class Worker:
     # --- a life --------------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        for name in (signal.SIGTERM, signal.SIGINT):
+        for name in STOP_SIGNALS:
             signal.signal(name, self._raise_flag)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         hit("main.start")
         remembered = self._open_ledger()
         if remembered is None:
@@ -119,6 +125,7 @@ class Worker:
         gc.collect()
         gc.freeze()  # what is there by now stays there: to look through all of it again stopped every thread for 40 ms
         self._make_edges()
+        self.beat_at = time.monotonic()
         threading.Thread(target=self._watch_main, name="watchdog", daemon=True).start()
         try:
             self._loop()
@@ -140,9 +147,10 @@ class Worker:
         return None
 
     def _wait_after_crashes(self, remembered: Remembered) -> None:
-        """A worker that ends uncleanly again and again begins ever later; never while it holds a position."""
-        crashes = crashes_of(remembered.facts)
-        if crashes >= CRASHES_MAX and remembered.position is None:
+        """A worker that ends uncleanly again and again begins ever later; never while it holds a position or owes a SELL."""
+        crashes, now = crashes_of(remembered.facts), self.clock.now()
+        owed = any(row.alert.kind == "SELL" and outbox.is_open(row, now, self.config) for row in remembered.outbox)
+        if crashes >= CRASHES_MAX and remembered.position is None and not owed:
             pause = min(CRASH_PAUSE_MAX_S, 2.0 ** (crashes - CRASHES_MAX + 1))
             self.log.warning(f"{crashes} unclean ends in a row: the start waits", seconds=pause)
             until = time.monotonic() + pause
@@ -339,6 +347,7 @@ def patience(action: AnyAction) -> int:
 
 def main(arguments: list[str]) -> int:
     if "--demo" in arguments:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         from simulator.demo import run
 
         return run([argument for argument in arguments if argument != "--demo"])

@@ -34,13 +34,13 @@ class Market:
         self.new_second = False
         self.delay_s = 0.0
         self.heard_delay_s: float | None = None
-        self._delayed = 0
+        self._newest_live = self._delayed = 0
 
     def new_day(self, session: Session | None) -> None:
         self.windows = None if session is None else Windows(self.config, session)
         self.heard.clear()
         self.new_second = False
-        self._delayed = 0
+        self._newest_live = self._delayed = 0
 
     # --- in ---
 
@@ -55,8 +55,9 @@ class Market:
         if windows is None:
             return
         if symbol == self.symbol:
-            if windows.add(bar) == "new":
-                self.new_second = True
+            self.new_second |= windows.add(bar) == "new"
+            if bar.start > self._newest_live:  # history may know it already; a correction of an earlier one may be late
+                self._newest_live = bar.start
                 self.delay_s = event.at - bar.start - 1
                 self._delayed = self._delayed + 1 if self.delay_s > DELAYED_S else 0
         elif symbol == self.leader:

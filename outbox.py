@@ -36,6 +36,7 @@ from utils import clock_text
 if TYPE_CHECKING:
     from config import Config
 
+NOT_ASKED = "not asked yet"
 FIRST_RETRY_S = 5.0
 LAST_RETRY_S = 60.0
 IN_FLIGHT_S = 30.0
@@ -66,7 +67,7 @@ class Line(Struct, frozen=True):
     ok: bool | None = None
     proven_at: float = 0.0
     checked_at: float = 0.0
-    reason: str = "not asked yet"
+    reason: str = NOT_ASKED
     refusals: tuple[float, ...] = ()
     stopped: bool = False
     quota_left: int | None = None
@@ -175,7 +176,7 @@ def due(row: Outgoing, now: float, config: Config, line: Line, *, position_open:
         if alert.kind in URGENT and config.fallback_alert_urls:
             return "fallback" if row.fallback == "" or now >= row.next_at else None
         return "drop" if refused and alert.kind in ("BUY", "OPS") else None
-    if now < row.next_at or (alert.kind == "OPS" and not ops_places(line, now)):
+    if now < row.next_at or (alert.kind == "OPS" and (refused_since_proof(line) or not ops_places(line, now))):
         return None
     return "send"
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+import logger
 from connection import BINARY, CLOSE, PING, TEXT, Connection, Denied, Dropped, Message
 from events import BarClosed, FeedConnected, FeedDropped, FeedRefused, JunkDropped, QuoteSeen, UnwatchContract, WatchContract
 from failpoints import hit
@@ -31,6 +32,8 @@ from transport import plain
 if TYPE_CHECKING:
     from config import Config
     from utils import Clock
+
+log = logger.of("stream")
 
 OPEN_S = 10.0
 LOGIN_S = 10.0
@@ -44,7 +47,7 @@ BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 HOLLOW_MAX, HOLLOW_S = 5, 60.0
 BUSY_S = 60.0
 REFUSED_S = 300.0
-JUNK_EVERY_S = 60.0
+JUNK_EVERY_S = NOTE_EVERY_S = 60.0
 STEP_S = 0.2
 # a market that runs faster than time must not be cut by a busy machine: these are seconds in earnest
 LEAST_PONG_S, LEAST_SILENT_S, LEAST_ANSWER_S = 0.5, 1.0, 1.0
@@ -174,6 +177,7 @@ class Stream(Edge):
         self._live_at: float | None = None
         self._data_at: tuple[float, float] | None = None  # first and last
         self._last_words = ""
+        self._note_at = 0.0
 
     def run(self) -> None:
         while not self.stopping.is_set():
@@ -296,9 +300,19 @@ class Stream(Edge):
                 return Denied(f"another process uses this key (max_connections: {said})", busy=True)
             case "error" if self._phase == "subscribing" and "not authorized" in said.lower():
                 return Denied(f"subscription refused, the plan does not include {', '.join(sorted(self._awaited))}: {said}")
-            case "error" | "slow_consumer" | "force_disconnect":
-                self._last_words = f"{status.status}: {said}"
+            case "connected" | "auth_success" | "success":
+                pass
+            case kind:
+                self._note(f"{plain(self._redacted(str(kind)))}: {said}")
         return None
+
+    def _note(self, words: str) -> None:
+        """What the feed says of itself: the reason of an end that may follow, and said when it is new, once a minute at most."""
+        now = time.monotonic()
+        if words != self._last_words and now >= self._note_at:
+            self._note_at = now + NOTE_EVERY_S
+            log.warning(f"{self.feed} feed says {words}")
+        self._last_words = words
 
     def _change_topics(self) -> None:
         """Ask for what is wanted and not subscribed to, and have the rest no more."""

@@ -101,6 +101,8 @@ def stale(view: View, now: float) -> Health | None:
         return None
     if state.feed_refused:
         return Health("stale", "the feed refuses us", state.feed_refused)
+    if view.is_delayed:
+        return Health("stale", "the feed is delayed", f"its bars come {view.delay_s:.0f} s late")
     if state.stalled_since is not None:
         return Health("stale", "no bars come", f"for {now - state.stalled_since:.0f} s")
     since = max(state.started_at, session.open_at) if state.chain is None else state.chain.received_at

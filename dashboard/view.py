@@ -33,6 +33,7 @@ class View(Struct, frozen=True):
     refusal: str | None
     newest: int
     delay_s: float
+    is_delayed: bool
     heard_at: float
     windows: Windows | None
     waiting: int
@@ -51,6 +52,7 @@ def look(desk: Desk, inbox: Inbox, replaced: int, now: float) -> View:
         refusal=desk.refusal(now),
         newest=market.newest_start(),
         delay_s=market.delay_s,
+        is_delayed=market.is_delayed,
         heard_at=max(market.heard.values(), default=0.0),
         windows=market.windows,
         waiting=len(inbox),

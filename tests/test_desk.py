@@ -597,6 +597,26 @@ def test_a_delayed_feed_is_not_traded_on_and_the_reason_is_said() -> None:
     assert any("delayed" in (action.title + action.text).lower() for action in bench.said("OPS"))
 
 
+@pytest.mark.fault("W26")
+def test_a_delayed_socket_is_found_out_though_the_history_is_not_delayed() -> None:
+    bench = Bench().ready()
+    start = int(bench.now) - 900
+    for step in range(15):
+        bench.tick(1)
+        bench.put(BarClosed(at=bench.now, bar=Bar("IWM", start + step, 220.0, 220.0, 220.0, 220.0, 500.0, 220.0)))
+    assert any("delayed" in (action.title + action.text).lower() for action in bench.said("OPS"))
+
+
+@pytest.mark.fault("W17")
+def test_late_corrections_are_no_delayed_feed() -> None:
+    bench = Bench().ready()
+    for step in range(30):
+        bench.bar()
+        old = int(bench.now) - 800 + step
+        bench.put(BarClosed(at=bench.now, bar=Bar("IWM", old, 220.0, 220.0, 220.0, 220.0, 900.0, 220.0)))
+    assert not any("delayed" in action.text.lower() for action in bench.said("OPS"))
+
+
 @pytest.mark.fault("A41", "A17")
 def test_the_day_is_made_anew_at_midnight() -> None:
     bench = Bench().ready()

@@ -23,6 +23,7 @@ from events import (
     QuoteFailed,
     QuotesArrived,
     QuoteSeen,
+    Remembered,
     StopRequested,
     ThreadFailed,
 )
@@ -288,6 +289,16 @@ def test_a_clock_that_is_put_back_does_not_tell_the_day_again() -> None:
     bench.now -= 30
     bench.tick(60)
     assert sum("SUMMARY" in action.alert_id for action in bench.delivered) == 1
+
+
+@pytest.mark.fault("X11")
+def test_a_cooldown_of_a_life_whose_clock_was_ahead_is_no_longer_than_any_other() -> None:
+    bench = Bench(Remembered(facts={"last_signal_at": 4e9, "last_exit_at": 4e9}), ENTRY_COOLDOWN_SECONDS="30").ready()
+    for _ in range(60):
+        bench.bar()
+    bench.chain(row(at=bench.now))
+    bench.surge()
+    assert bench.phase == "Holding"
 
 
 def test_a_refresh_has_as_long_as_its_requests_may_take() -> None:

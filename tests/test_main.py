@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+import main
 from config import Config
 from desk import Desk
 from events import (
+    AlertKind,
     AnyAction,
     AnyEvent,
     Commit,
@@ -23,6 +28,7 @@ from events import (
     WorkerStarted,
 )
 from main import OK, Worker
+from tests.kit.books import a_position, an_alert
 from utils import SystemClock
 
 KEYS = {"POLYGON_API_KEY": "k" * 20, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_KEY": "u" * 30}
@@ -78,3 +84,37 @@ def test_a_commit_is_on_its_way_before_the_log_has_its_words(tmp_path: Path, mon
     monkeypatch.setattr(worker, "_hand_over", handed.append)
     worker._decide([HalfSecondPassed(at=worker.clock.now())])
     assert handed == [commit, watch, entry]
+
+
+@pytest.mark.fault("X19")
+def test_a_long_wait_before_the_start_is_no_loop_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog ended it at its first look, and each end made the next wait longer."""
+    ends: list[int] = []
+    monkeypatch.setattr(os, "_exit", ends.append)
+
+    class Waiting(Worker):
+        def _wait_after_crashes(self, remembered: Remembered) -> None:
+            self.beat_at -= 100.0
+
+        def _make_edges(self) -> None:
+            self.exit_code = OK
+
+    assert Waiting(Config.from_env({**KEYS, "DATA_DIR": str(tmp_path)}), SystemClock()).run() == OK
+    for thread in threading.enumerate():
+        if thread.name == "watchdog":
+            thread.join(10.0)
+    assert ends == []
+
+
+@pytest.mark.fault("X19", "P11")
+@pytest.mark.parametrize("kind", ["SELL", "OPS"])
+def test_after_many_crashes_a_sell_that_is_owed_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: AlertKind
+) -> None:
+    monkeypatch.setattr(main, "CRASH_PAUSE_MAX_S", 0.01)
+    worker = Worker(Config.from_env({**KEYS, "DATA_DIR": str(tmp_path)}), SystemClock())
+    waited: list[float] = []
+    monkeypatch.setattr(worker.ended, "wait", waited.append)
+    owed = replace(an_alert(kind, a_position()), outcome="failed", attempts=3)
+    worker._wait_after_crashes(Remembered(facts={"crashes": 9.0, "running_since": 1.0}, outbox=(owed,)))
+    assert bool(waited) is (kind != "SELL")

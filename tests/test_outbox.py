@@ -38,6 +38,15 @@ def in_turn(*answers: Answer) -> Callable[[Deliver, float], Answer]:
 # --- again, and how --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("P01")
+def test_after_a_refusal_nothing_of_the_workers_own_is_sent_until_the_phone_is_proven_again() -> None:
+    ops, refused = Outgoing(alert("OPS")), replace(PROVEN, refusals=(AT + 1.0,))
+    assert outbox.due(ops, AT + 2.0, ALONE, PROVEN) == "send"
+    assert outbox.due(ops, AT + 2.0, ALONE, refused) is None
+    assert outbox.due(Outgoing(alert("SELL")), AT + 2.0, ALONE, refused) == "send"
+    assert outbox.due(ops, AT + 2.0, ALONE, replace(refused, checked_at=AT + 1.5)) == "send"
+
+
 def test_what_was_delivered_is_sent_once() -> None:
     desk = courier(ALONE, always("delivered")).say(alert("BLIND")).run(3600)
     assert desk.moments() == [0.0]

@@ -277,6 +277,19 @@ def test_told_to_end_while_it_starts_it_still_closes_what_it_holds(stage, place)
 
 
 @pytest.mark.fault("X02")
+def test_told_to_end_before_it_has_loaded_its_parts_it_still_closes_what_it_holds(stage):
+    stage.bought()
+    stage.worker.kill()
+    worker = stage.launch()
+    status = Path(f"/proc/{worker.process.pid}/status")
+    blocked = 1 << (signal.SIGTERM - 1)
+    until(lambda: int(re.search(r"SigBlk:\s+(\w+)", status.read_text())[1], 16) & blocked, 10.0, "a worker that listens")
+    worker.signal()
+    assert worker.wait() == 0
+    assert "Reason: Shutdown" in stage.wait_for("— SELL").text
+
+
+@pytest.mark.fault("X02")
 def test_told_to_end_in_the_middle_of_a_send_it_waits_for_the_answer(stage):
     stage.bought()
     stage.market.push.script(r"^/1/messages\.json$", Answer(delay_s=1.0))
