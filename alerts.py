@@ -441,6 +441,12 @@ def feed_refused(config: Config, what: str, reason: str, *, at: float, busy: boo
     return _ops(name, f"⛔ {config.symbol} {what} refused", reason, cure, "No BUY until it works.", at=at, priority=1)
 
 
+def chain_apart(config: Config, off: float, *, at: float) -> Alert:
+    """`off`: how far, as a fraction."""
+    told = f"Its price of {config.symbol} is {off:.1%} from the stream's. No BUY until they agree."
+    return _ops("CHAIN", f"⚖️ {config.symbol} option chain disagrees", told, at=at)
+
+
 def bad_input(config: Config, source: str, count: int, worst: str, *, at: float) -> Alert:
     """`worst`: the most frequent fault. What is malformed is never used; that there is so much of it should be looked at."""
     told = f"{count:,} malformed pieces in a minute, most of them {worst}. They are left out."

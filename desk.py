@@ -76,6 +76,7 @@ LAST_WORDS_S = 10.0
 GOODBYE_S = 5.0
 PROGRESS_S = 60.0
 CUTOFF_REMINDER_S = 300.0
+APART_PATIENCE_S = 10.0
 MAX_SKEW_S = 2.0
 PROFILE_AHEAD_S = 3600.0
 CRASHES_MAX = 3
@@ -315,9 +316,22 @@ class Desk:
         selection = contract_selector.select(
             event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at)
         )
-        turn.set(chain=Chain(event.at, event.asked_at, event.rows, selection))
+        turn.set(chain=Chain(event.at, event.asked_at, event.rows, selection, self._apart_since(turn, event)))
         names = ", ".join(row.contract for row in selection.tracked) or f"none, {selection.emptied_by}"
         turn.log_change("chain", f"tracked contracts: {names}")
+
+    def _apart_since(self, turn: Turn, event: ChainArrived) -> float | None:
+        """Since when the chain has gone by another price of the underlying than the stream; said when it has for ten seconds."""
+        underlying = next((row.underlying for row in event.rows if row.underlying is not None), None)
+        off = self.market.apart(turn.at, underlying)
+        if off is None:
+            return None
+        before = None if turn.state.chain is None else turn.state.chain.apart_since
+        since = turn.at if before is None else before
+        if turn.at - since >= APART_PATIENCE_S and turn.every("chain apart", 3600.0):
+            turn.log("warning", f"the chain goes by a price of {turn.config.symbol} that is {off:.1%} from the stream's")
+            delivery.say(turn, alerts.chain_apart(turn.config, off, at=turn.at))
+        return since
 
     def _miss_chain(self, turn: Turn, event: ChainFailed) -> None:
         turn.tally(chain_misses=1)

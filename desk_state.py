@@ -66,12 +66,13 @@ Phase = Flat | Seeking | Holding | Settling | Halted
 
 
 class Chain(Struct, frozen=True):
-    """The newest calls of today, and which of them are tracked."""
+    """The newest calls of today, and which of them are tracked. `apart_since`: they go by another price of the underlying."""
 
     received_at: float
     asked_at: float
     rows: tuple[ChainRow, ...]
     selection: Selection
+    apart_since: float | None = None
 
 
 class Stopping(Struct, frozen=True):

@@ -311,6 +311,17 @@ def test_an_answer_that_a_newer_quote_overtook_is_ignored_whatever_the_quotes_ow
 
 
 @pytest.mark.fault("R19")
+def test_a_chain_that_goes_by_another_price_for_ten_seconds_is_told_once() -> None:
+    bench = Bench().ready()
+    for _ in range(30):
+        bench.bar()
+        if int(bench.now) % 10 == 0:
+            bench.chain(row(at=bench.now, underlying=bench.price * 1.03))
+    told = [action for action in bench.delivered if "option chain disagrees" in action.title]
+    assert ["3.0% from the stream's" in action.text for action in told] == [True]
+
+
+@pytest.mark.fault("R19")
 def test_nothing_is_bought_on_a_row_whose_price_of_the_underlying_no_exit_would_trust() -> None:
     bench = Bench().ready()
     bench.chain(row(at=bench.now))
