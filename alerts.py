@@ -541,7 +541,7 @@ def progress_lines(symbol: str, reading: Seen | None, volume: float, stalled_s: 
         "Momentum=" + ("unknown" if reading.slope_pct_s is None else f"{reading.slope_pct_s:+.3f}"),
         f"Price>VWAP5m={said(2)}",
         f"RelVol={said(6, '.1f')}",
-        f"Leads SPY={said(7, '+.2f')}",
+        f"Not lagging SPY={said(7, '+.2f')}",
     ]
     feed = joined(f"{symbol} {stock(reading.close)}", None if vwap is None else f"VWAP {stock(vwap)}", by=", ")
     state = "active" if stalled_s is None else f"stalled for {lasting(stalled_s)}"

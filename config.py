@@ -38,7 +38,7 @@ class ConfigError(Exception):
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
-        faults = "1 setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong"
+        faults = "1 setting is missing or wrong" if len(lines) == 1 else f"{len(lines)} settings are missing or wrong"
         super().__init__("\n".join([f"{faults} (see .env.example):", *(f"  - {line}" for line in lines)]))
 
 
@@ -322,7 +322,8 @@ class Config(BaseModel):
                 bad.add(name)
         faults += _contradictions(values, bad)
         if faults:
-            raise ConfigError(faults)
+            said = "\n".join(faults)
+            raise ConfigError([*faults, *(line for line in _misspelt(given) if line.split()[0] not in said)])
         config = cls.model_construct(**{name.lower(): value for name, value in values.items()})
         return config.model_copy(update={"warnings": (*_misspelt(given), *_cautions(given, config))})
 

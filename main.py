@@ -1,7 +1,7 @@
 """The shell: builds the parts, starts and watches the threads, runs the 0.5 s loop that an event wakes at once, stops in order.
 
     python main.py            the worker, with the settings of the environment and .env
-    python main.py --demo     the same worker against a simulated market, without key or account
+    python main.py --demo     the same worker against a simulated market, without key or account (--demo --help: its options)
 
 Exit codes: 0 stopped in order; 65 the ledger cannot be read; 70 a part failed that the worker cannot do without; 73 the data
 folder cannot be used; 75 another worker holds the data folder; 78 a setting is missing or wrong.

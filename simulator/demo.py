@@ -44,7 +44,7 @@ PATIENCE_S = 120.0  # of market, to the SELL; with real bars to the BUY
 PATIENCE_HOLDING_S = 1200.0  # of market, with real bars: then the worker closes its position as it is stopped
 READY_WITHIN_S = 30.0
 QUOTE_LINE_EVERY_S, QUOTE_LINE_OF_BARS_EVERY_S = 5.0, 30.0  # of market
-MARKS = ("📊", "📈", "🚀", "🔥", "⏰", "✓")
+MARKS = ("📊", "📈", "🚀", "🔥", "⏰", "✓", "no entry: ")
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -111,7 +111,6 @@ class Demo:
         self.lines: queue.Queue[str] = queue.Queue()
         self.shown = 0
         self.held: Held | None = None
-        self.peak = 0
         self.sold = False
         self.in_time = True
         self.quoted_at = 0.0
@@ -235,7 +234,7 @@ class Demo:
         )  # fmt: skip
         self.console.print(panel)
         if kind == "BUY" and (held := _held(message.text)):
-            self.held, self.peak = held, 0
+            self.held = held
         if kind == "SELL":
             self.sold = True
 
@@ -245,13 +244,10 @@ class Demo:
             return
         bid, ask = to_mills(quote.bid), to_mills(quote.ask)
         mark = (bid + ask) // 2
-        self.peak = max(self.peak, mark)
         change = mark / held.entry - 1
-        back = 1 - mark / self.peak
         spot = self.simulator.market.spot(now)
         text = Text(f"IWM {spot:.2f}  {quote.bid:.2f} × {quote.ask:.2f}  mark {mark / 1000:.3f} ")
         text.append(f"{change:+6.1%}", style="green" if change > 0 else "red")
-        text.append(f"  peak {self.peak / 1000:.3f} −{back:.0%}", style="dim")
         self._say("market", text, "yellow")
 
     def _say(self, who: str, what: str | Text, style: str) -> None:
@@ -277,7 +273,10 @@ class Demo:
         for name, path in (("ledger", "ledger.*"), ("log", "*.log")):
             found = sorted(self.folder.rglob(path))
             where.add_row(Text(name, style="dim"), Text(_near(found[0] if found else self.folder), style="bold"))
+        day = self.simulator.market.session.date
+        again = f"{_near(Path(sys.executable))} -m replay verify {day} --data-dir {_near(self.folder / DATA)}"
         self.console.print(Group(where))
+        self.console.print(Text(f"\nThe same decisions again:\n{again}", style="dim"), soft_wrap=True)
         return 0 if code == 0 and self.sold and trades and (self.in_time or self.real) else 1
 
     def _account(self) -> dict[str, Any]:

@@ -390,7 +390,7 @@ def test_the_log_shows_feed_and_conditions_as_the_rules_word_them() -> None:
     assert feed == "📊 Data feed active: IWM $220.50, VWAP $220.30, Vol 1,250,000"
     assert conditions == (
         "📈 Signal conditions: Price>$220.30=True, VWAP↑=False, Vol surge=False (Z1.2), Momentum=+0.023, "
-        "Price>VWAP5m=False, RelVol=False (1.2), Leads SPY=False (-0.05)"
+        "Price>VWAP5m=False, RelVol=False (1.2), Not lagging SPY=False (-0.05)"
     )
 
 
@@ -400,7 +400,7 @@ def test_the_log_says_what_it_does_not_know() -> None:
     assert feed == "📊 Data feed active: IWM $215.34, Vol 0"
     assert "Price>VWAP=False" in conditions
     assert "Momentum=unknown" in conditions
-    assert "Leads SPY=off" in conditions
+    assert "Not lagging SPY=off" in conditions
     assert alerts.progress_lines("IWM", None, 0.0) == ("📊 Data feed: no bars of IWM yet",)
 
 

@@ -63,6 +63,12 @@ def test_no_edge_imports_the_desk(module: str) -> None:
     assert not imports(module, lazily_too=True) & {"desk", "desk_state", "holding", "delivery", "main"}
 
 
+def test_the_map_of_the_house_has_every_room_once() -> None:
+    rooms = re.findall(r"^\| (`.*?`) \|", (HOME / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    named = [name for row in rooms for name in re.findall(r"`(\w+)\.py`", row)]
+    assert sorted(named) == sorted(file.stem for file in HOME.glob("*.py"))
+
+
 def test_nobody_imports_main() -> None:
     for file in HOME.glob("*.py"):
         if file.stem not in {"main"}:

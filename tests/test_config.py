@@ -110,11 +110,13 @@ def test_other_words_are_no_switch(word: str) -> None:
 
 def test_every_fault_comes_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
-        Config.from_env({"DELTA_MIN": "0,5", "MIN_VOLUME": "x", "LOG_LEVEL": "loud", "MAX_GIVEBACK_PERCENT": "10"})
+        Config.from_env(
+            {"DELTA_MIN": "0,5", "MIN_VOLUME": "x", "LOG_LEVEL": "loud", "MAX_GIVEBACK_PERCENT": "10", "STOP_LOS": "3"}
+        )
     told = str(caught.value)
-    for name in [*KEYS, "DELTA_MIN", "MIN_VOLUME", "LOG_LEVEL", "TIGHTEN_GIVEBACK_PERCENT"]:
+    for name in [*KEYS, "DELTA_MIN", "MIN_VOLUME", "LOG_LEVEL", "TIGHTEN_GIVEBACK_PERCENT", "STOP_LOS is no setting"]:
         assert name in told
-    assert told.startswith("7 settings are wrong")
+    assert told.startswith("8 settings are missing or wrong")
 
 
 @pytest.mark.fault("C03")

@@ -1,5 +1,6 @@
 """`python main.py --demo`, whole: the worker and the market as processes, a BUY and its SELL on the screen."""
 
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +31,12 @@ def test_the_demo_shows_a_buy_its_position_and_a_sell_and_says_where_the_account
         (place,) = re.findall(rf"^{name} +(\S+)", shown.stdout, re.MULTILINE)
         assert (tmp_path / place).is_file()
     assert "Traceback" not in shown.stdout + shown.stderr
+    again = shown.stdout.splitlines()[-1].split()
+    decided = subprocess.run(
+        again, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HOME)}, capture_output=True, text=True
+    )
+    assert decided.returncode == 0, decided.stdout + decided.stderr
+    assert "the same" in decided.stdout
 
 
 @pytest.mark.parametrize(
