@@ -371,6 +371,12 @@ def cannot_decide(config: Config, position: Position, *, at: float) -> Alert:
     return _unwatched(position, "BROKEN", f"🆘 {config.symbol} worker broken — CHECK BY HAND", *lines, at=at)
 
 
+def resolved(config: Config, trade: Trade, record: Tally, *, at: float) -> Alert:
+    """What a trade that had stayed unresolved was worth after all."""
+    lines = [f"📊 {trade.contract}", trade.detail, result(trade), "", *lifetime(record)]
+    return _ops(f"{trade.id} resolved", f"⌛ {config.symbol} 0DTE CALL — now resolved", *lines, at=at)
+
+
 def critical_loss(config: Config, record: Tally, level: Mills, *, at: float) -> Alert:
     told = f"Lifetime balance {signed_dollars(record.balance)}: it has fallen to {signed_dollars(level)}."
     return _alert(

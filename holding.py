@@ -20,6 +20,7 @@ from events import (
     ChainRow,
     FactSet,
     FetchSettlement,
+    Mills,
     Noted,
     OperatorSpoke,
     Position,
@@ -43,6 +44,7 @@ BLIND_SILENCE_S = 15.0
 BLIND_OWN_SILENCE_S = 30.0
 REPRICE_PATIENCE_S = 10.0
 SETTLE_TRIES = 5
+UNRESOLVED_RETRY_S, UNRESOLVED_FOR_S = 3600.0, 7 * 86_400.0
 SETTLE_RETRY_S = 30.0
 
 
@@ -314,6 +316,10 @@ def tick(turn: Turn, market: Market) -> None:
     phase = turn.state.phase
     if isinstance(phase, Settling):
         ask_settlement(turn, phase)
+    elif turn.state.record.unresolved and turn.every("unresolved", UNRESOLVED_RETRY_S):
+        for trade in turn.state.trades:
+            if trade.pnl is None and turn.at - trade.opened_at < UNRESOLVED_FOR_S:
+                turn.do(FetchSettlement(trade.id, trade.expiration))
     if not isinstance(phase, Holding):
         return
     if turn.at >= phase.position.session_close_at:
@@ -378,6 +384,7 @@ def settle(turn: Turn, market: Market, event: SettlementArrived) -> None:
     """The close of the day the position expired: its worth at the end, or, after several tries, unresolved."""
     settling = turn.state.phase
     if not isinstance(settling, Settling) or event.trade_id != settling.position.id:
+        resolve(turn, event)
         return
     if event.close is None and settling.tries < SETTLE_TRIES:
         turn.log("warning", f"settlement price not to be had yet: {event.reason}", tries=settling.tries)
@@ -386,8 +393,27 @@ def settle(turn: Turn, market: Market, event: SettlementArrived) -> None:
     if event.close is None:
         price, detail = None, f"Expired, unresolved: {event.reason or 'no settlement price'}"
     else:
-        price = max(0, to_mills(event.close) - position.strike)
-        detail = f"Expired: {turn.config.symbol} closed at ${event.close:,.2f}"
+        price, detail = worth_at(turn, event.close, position.strike)
     fee = to_mills(turn.config.fee_per_contract)
     trade = pnl_tracker.settle(position, price, at=turn.at, reason="expired", detail=detail, fee=fee)
     book(turn, market, position, trade)
+
+
+def resolve(turn: Turn, event: SettlementArrived) -> None:
+    """The close that an unresolved trade had been waiting for: it joins the record."""
+    state = turn.state
+    unresolved = next((trade for trade in state.trades if trade.id == event.trade_id and trade.pnl is None), None)
+    if unresolved is None or event.close is None:
+        return
+    trade = pnl_tracker.resolved(unresolved, *worth_at(turn, event.close, unresolved.strike))
+    trades = tuple(trade if other.id == trade.id else other for other in state.trades)
+    record = pnl_tracker.fold(trades)
+    turn.write(PositionClosed(trade))
+    turn.set(trades=trades, trades_today=trades_of(trades, state.day), record=record)
+    delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
+    turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+
+
+def worth_at(turn: Turn, close: float, strike: Mills) -> tuple[Mills, str]:
+    """What an expired call was worth at the underlying's close, and the words for it."""
+    return max(0, to_mills(close) - strike), f"Expired: {turn.config.symbol} closed at ${close:,.2f}"

@@ -138,6 +138,12 @@ def settle(
     return told(trade, real_entry=position.real_entry, real_exit=position.real_exit, skipped=position.skipped)
 
 
+def resolved(trade: Trade, exit: Mills, detail: str) -> Trade:
+    """An unresolved trade whose worth at the end became known after all."""
+    known = replace(trade, exit=exit, detail=detail, pnl=(exit - trade.entry) * SHARES - trade.fees)
+    return told(known, real_entry=trade.real_entry, real_exit=trade.real_exit, skipped=trade.skipped)
+
+
 def told(trade: Trade, *, real_entry: Mills | None, real_exit: Mills | None, skipped: bool) -> Trade:
     """The trade with the owner's own side of it. Of a side that was not told, the assumed price stands in; of neither, no P&L."""
     bought = trade.entry if real_entry is None else real_entry

@@ -16,6 +16,7 @@ from events import (
     Deliver,
     FeedConnected,
     FeedDropped,
+    FetchSettlement,
     OperatorSpoke,
     PhoneChecked,
     PositionClosed,
@@ -470,6 +471,7 @@ def remembered(bench: Bench, **facts: float) -> Remembered:
     position = phase.position if isinstance(phase, Holding) else None
     return Remembered(
         position=position,
+        trades=state.trades,
         outbox=tuple(state.outbox.values()),
         facts={"alive_at": bench.now, "last_signal_at": state.last_signal_at, **facts},
         trades_opened_on={"2026-11-20": 1},
@@ -508,6 +510,28 @@ def test_a_position_whose_session_has_ended_is_settled_and_never_resumed(
     assert closed.trade.exit == exit  # type: ignore[attr-defined]
     assert words in second.said("SELL")[0].title
     assert second.desk.state.record.unresolved == (exit is None)
+
+
+def test_an_unresolved_trade_is_asked_for_again_and_joins_the_record_once_its_close_is_known() -> None:
+    first = Bench().bought()
+    second = Bench(remembered(first), at="16:05:00").start()
+    for _ in range(8):
+        second.put(SettlementArrived(at=second.now, trade_id="20261120-1", close=None, reason="no bars"))
+        second.tick(31)
+    assert second.desk.state.record.unresolved == 1
+    third = Bench(remembered(second), at="16:20:00").start()
+    third.tick(7300)
+    asked = [action for action in third.actions if isinstance(action, FetchSettlement)]
+    assert [(action.trade_id, action.date) for action in asked] == [("20261120-1", "2026-11-20")] * 3, "at once, then hourly"
+    for _ in range(2):
+        third.put(SettlementArrived(at=third.now, trade_id="20261120-1", close=221.37))
+    record = third.desk.state.record
+    assert (record.trades, record.unresolved, record.balance) == (1, 0, (1370 - 510) * 100)
+    assert third.phase == "Flat"
+    third.tick(1)
+    told = [action for action in third.delivered if "now resolved" in action.title]
+    assert ["+$86.00" in action.text for action in told] == [True]
+    assert [trade.exit for trade in remembered(third).trades] == [1370]
 
 
 @pytest.mark.fault("A28", "P11")
