@@ -180,19 +180,16 @@ def spot_of(rows: list[ChainRow]) -> float | None:
 
 
 def history(rest: Rest, config: Config, sessions: SessionCalendar, now: float) -> Check:
-    """The second bars of a warm start, and the minutes of the volume profile."""
+    """The second bars of a warm start may be asked for, and the minutes of the volume profile are there."""
     before = sessions.full_before(new_york(now).date(), PROFILE_SESSIONS)
-    last = before[-1]
-    seconds = rest.second_bars(config.symbol, int(last.close_at) - 60, int(last.close_at))
+    rest.second_bars(config.symbol, int(now) - 60, int(now))
     try:
-        _, found = profile_of(rest.minute_bars(config.symbol, before[0].date, last.date), before)
+        _, found = profile_of(rest.minute_bars(config.symbol, before[0].date, before[-1].date), before)
     except ProfileError as fault:
-        ok, profile = not config.relative_volume_filter, f"no volume profile ({fault})"
-    else:
-        ok, profile = True, f"volume profile of {len(found)} sessions"
-    ok = ok and bool(seconds)
-    told = f"history: {len(seconds)} second bars of the last minute of {last.date}, {profile}"
-    return Check(ok, told, "" if ok else "the stocks plan must include second and minute aggregates")
+        needed = config.relative_volume_filter
+        cure = "without it there is no BUY; the stocks plan must include minute aggregates" if needed else ""
+        return Check(not needed, f"history: second bars, but no volume profile ({fault})", cure)
+    return Check(True, f"history: second bars, and a volume profile of {len(found)} sessions")
 
 
 def stocks_login(config: Config, clock: Clock, *, in_hours: bool) -> Check:
