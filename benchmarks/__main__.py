@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.json:
         sys.stdout.buffer.write(as_json(results) + b"\n")
     else:
-        console = Console(highlight=False)
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
         console.print(table(figure for result in results for figure in result.figures))
         where = f"{os.cpu_count()} cores, of which others used {load:.1f} when it began; Python {platform.python_version()}"
         console.print(f"\n{where}", style="dim")

@@ -7,9 +7,10 @@ and, for a store, the same folder.
 
 from __future__ import annotations
 
+import ctypes
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date
 from functools import lru_cache
 from itertools import pairwise, product
@@ -30,6 +31,7 @@ from replay.worth import Worth, money, worth
 from utils import Session
 
 GRID_MAX = 20_000
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 FOLDS = 4
 
 
@@ -131,11 +133,20 @@ def gathered(tasks: Iterable[Any], address: str | None, words: str, total: int) 
     return list(progress(done, words, total))
 
 
+def keep_memory() -> None:
+    """Have the C library keep the memory of one session's arrays for the next: the pages come anew under a lock of all threads."""
+    with suppress(OSError, AttributeError):  # what is not glibc has its own ways
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, 256 << 20)
+
+
 def results(
     source: store.Source, sessions: Sequence[Session], tries: Sequence[Try], address: str | None = None
 ) -> list[list[paths.Result]]:
     """The result of each session (outer) under each try (inner)."""
     prepared(tries)
+    keep_memory()
     with cluster(address) as where, where:
         span = (sessions[0].date, sessions[-1].date)
         tasks = (delayed(of_session)(source, session, tries, span) for session in sessions)
