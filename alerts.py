@@ -527,8 +527,8 @@ def signal_line(symbol: str, reading: Seen) -> str:
     )
 
 
-def progress_lines(symbol: str, reading: Seen | None, volume: float, stalled_s: float | None = None) -> tuple[str, ...]:
-    """What the log shows each minute of the session; `volume` is the session's so far, in shares; `stalled_s` None: it is active."""
+def progress_lines(symbol: str, reading: Seen | None, volume: float, state: str = "active") -> tuple[str, ...]:
+    """What the log shows each minute of the session; `volume` is the session's so far, in shares; `state` the feed's."""
     if reading is None:
         return (f"📊 Data feed: no bars of {symbol} yet",)
     vwap, z = reading.vwap_60, reading.volume_z
@@ -550,5 +550,4 @@ def progress_lines(symbol: str, reading: Seen | None, volume: float, stalled_s: 
         f"Not lagging SPY={said(7, '+.2f')}",
     ]
     feed = joined(f"{symbol} {stock(reading.close)}", None if vwap is None else f"VWAP {stock(vwap)}", by=", ")
-    state = "active" if stalled_s is None else f"stalled for {lasting(stalled_s)}"
     return (f"📊 Data feed {state}: {feed}, Vol {volume:,.0f}", "📈 Signal conditions: " + ", ".join(conditions))

@@ -490,9 +490,8 @@ class Desk:
         session = turn.state.session
         assert session is not None
         if turn.every("progress", PROGRESS_S):
-            since, volume = turn.state.stalled_since, self.market.session_volume()
-            silent = None if since is None else turn.at - since
-            for line in alerts.progress_lines(turn.config.symbol, self.market.reading(), volume, silent):
+            volume, state = self.market.session_volume(), feed.condition(turn, self.market)
+            for line in alerts.progress_lines(turn.config.symbol, self.market.reading(), volume, state):
                 turn.log("info", line)
         cutoff = risk_manager.entry_cutoff(turn.config, session)
         if turn.at >= cutoff and turn.every("cutoff", CUTOFF_REMINDER_S):

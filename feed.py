@@ -142,6 +142,14 @@ def back(turn: Turn, market: Market, bar: Bar) -> None:
     ask_history(turn, turn.config.symbol, turn.config.leader)
 
 
+def condition(turn: Turn, market: Market) -> str:
+    """How the feed does, in a word or two."""
+    since = turn.state.stalled_since
+    if since is not None:
+        return f"stalled for {alerts.lasting(turn.at - since)}"
+    return f"delayed by {alerts.lasting(market.delay_s)}" if market.is_delayed else "active"
+
+
 def watch_delay(turn: Turn, market: Market) -> None:
     """Bars that come a quarter of an hour late are a plan without real-time data: nothing is traded on them."""
     if market.is_delayed and turn.every("delay", 86_400.0):

@@ -639,6 +639,9 @@ def test_a_delayed_socket_is_found_out_though_the_history_is_not_delayed() -> No
     for step in range(15):
         bench.tick(1)
         bench.put(BarClosed(at=bench.now, bar=Bar("IWM", start + step, 220.0, 220.0, 220.0, 220.0, 500.0, 220.0)))
+    bench.tick(60)
+    lines = [getattr(action, "text", "") for action in bench.actions]
+    assert [line for line in lines if line.startswith("📊")][-1].startswith("📊 Data feed stalled for")
     assert any("delayed" in (action.title + action.text).lower() for action in bench.said("OPS"))
 
 
