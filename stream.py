@@ -300,6 +300,9 @@ class Stream(Edge):
                 return Denied(f"another process uses this key (max_connections: {said})", busy=True)
             case "error" if self._phase == "subscribing" and "not authorized" in said.lower():
                 return Denied(f"subscription refused, the plan does not include {', '.join(sorted(self._awaited))}: {said}")
+            case "error" | "slow_consumer" | "force_disconnect" as kind:
+                self._last_words = f"{kind}: {said}"
+                self._note(self._last_words)
             case "connected" | "auth_success" | "success":
                 pass
             case kind:
@@ -307,12 +310,11 @@ class Stream(Edge):
         return None
 
     def _note(self, words: str) -> None:
-        """What the feed says of itself: the reason of an end that may follow, and said when it is new, once a minute at most."""
+        """What the feed says of itself, once a minute at most."""
         now = time.monotonic()
-        if words != self._last_words and now >= self._note_at:
+        if now >= self._note_at:
             self._note_at = now + NOTE_EVERY_S
             log.warning(f"{self.feed} feed says {words}")
-        self._last_words = words
 
     def _change_topics(self) -> None:
         """Ask for what is wanted and not subscribed to, and have the rest no more."""

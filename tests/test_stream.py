@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from datetime import time as wall_time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -499,7 +500,9 @@ def test_a_status_is_heeded_even_without_its_words(feed: Feed, rig: Rig) -> None
 
 
 @pytest.mark.fault("W21")
-def test_an_unknown_status_is_no_end(feed: Feed, rig: Rig) -> None:
+def test_an_unknown_status_is_no_end_and_is_said(feed: Feed, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("stream.log", SimpleNamespace(warning=said.append))
     ears = rig.stocks(feed.url)
     is_live(feed)
     feed.say("maintenance", "tonight")
@@ -511,6 +514,7 @@ def test_an_unknown_status_is_no_end(feed: Feed, rig: Rig) -> None:
     )
     ears.wait_for(BarClosed)
     assert feed.accepted == 1
+    assert said == ["stocks feed says maintenance: tonight"], "once a minute at most"
 
 
 @pytest.mark.fault("W11")
