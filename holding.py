@@ -186,8 +186,7 @@ def take_word(turn: Turn, event: OperatorSpoke) -> None:
         turn.write(Noted(turn.at, event.command, note))
         return
     trade = pnl_tracker.told(side, **told)
-    trades = tuple(trade if other.id == trade.id else other for other in turn.state.trades)
-    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day))
+    know_better(turn, trade)
     kept = {"real_entry": trade.real_entry, "real_exit": trade.real_exit, "real_pnl": trade.real_pnl}
     turn.write(Noted(turn.at, event.command, {**note, **kept, "skipped": "yes" if trade.skipped else "no"}))
     if not pnl_tracker.owner_holds(trade):
@@ -401,17 +400,22 @@ def settle(turn: Turn, market: Market, event: SettlementArrived) -> None:
 
 def resolve(turn: Turn, event: SettlementArrived) -> None:
     """The close that an unresolved trade had been waiting for: it joins the record."""
-    state = turn.state
-    unresolved = next((trade for trade in state.trades if trade.id == event.trade_id and trade.pnl is None), None)
+    unresolved = next((trade for trade in turn.state.trades if trade.id == event.trade_id and trade.pnl is None), None)
     if unresolved is None or event.close is None:
         return
     trade = pnl_tracker.resolved(unresolved, *worth_at(turn, event.close, unresolved.strike))
-    trades = tuple(trade if other.id == trade.id else other for other in state.trades)
-    record = pnl_tracker.fold(trades)
+    know_better(turn, trade)
+    record = pnl_tracker.fold(turn.state.trades)
     turn.write(PositionClosed(trade))
-    turn.set(trades=trades, trades_today=trades_of(trades, state.day), record=record)
+    turn.set(record=record)
     delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
     turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+
+
+def know_better(turn: Turn, trade: Trade) -> None:
+    """Put a closed trade, of which more is known now, in the place of what was known."""
+    trades = tuple(trade if other.id == trade.id else other for other in turn.state.trades)
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day))
 
 
 def worth_at(turn: Turn, close: float, strike: Mills) -> tuple[Mills, str]:
