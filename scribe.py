@@ -43,6 +43,7 @@ class Scribe(Boxed):
         self.opened = threading.Event()
         self.remembered: Remembered | None = None
         self._owed: list[AnyWrite] = []
+        self._copy_at = self._check_at = 0.0
 
     def run(self) -> None:
         try:
@@ -57,7 +58,7 @@ class Scribe(Boxed):
 
     def _serve(self, ledger: Ledger) -> None:
         now = self.clock.now()
-        alive_at, copy_at, check_at = now + ALIVE_S, now + COPY_S, now + CHECK_S
+        alive_at, self._copy_at, self._check_at = now + ALIVE_S, now + COPY_S, now + CHECK_S
         while not (self.stopping.is_set() and self._box.empty()):
             action = self.next(self.clock.real_seconds(1.0))
             hit("scribe.loop")
@@ -68,15 +69,8 @@ class Scribe(Boxed):
                 commits.append(Commit(OWN, (FactSet("alive_at", now),)))
             if commits:
                 self._write(ledger, commits)
-            elif now < min(copy_at, check_at) or ledger.holds_position():
-                continue
-            elif now >= copy_at:
-                copy_at = now + COPY_S
-                self._copy(ledger, now)
             else:
-                check_at = now + CHECK_S
-                if faults := ledger.check():
-                    raise LedgerUnsound("; ".join(faults))
+                self._tend(ledger, now)
 
     def _together(self, first: Commit) -> list[Commit]:
         """A commit and what waits behind it. One that no alert waits for lets the next catch up, so that a BUY is not behind it."""
@@ -112,9 +106,18 @@ class Scribe(Boxed):
             for commit in commits:
                 self.emit(Committed(at=self.clock.now(), commit=commit.commit))
 
-    def _copy(self, ledger: Ledger, now: float) -> None:
+    def _tend(self, ledger: Ledger, now: float) -> None:
+        """Copy the ledger, or check it, if that is due and no position is open."""
         try:
-            ledger.snapshot_if_due(now)
+            if now < min(self._copy_at, self._check_at) or ledger.holds_position():
+                return
+            if now >= self._copy_at:
+                self._copy_at = now + COPY_S
+                ledger.snapshot_if_due(now)
+            else:
+                self._check_at = now + CHECK_S
+                if faults := ledger.check():
+                    raise LedgerUnsound("; ".join(faults))
         except DiskTrouble as trouble:
             if trouble.must_stop:
                 raise

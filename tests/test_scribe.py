@@ -22,7 +22,7 @@ from events import (
     PositionOpened,
     Remembered,
 )
-from ledger import DataFolder, DiskTrouble, Ledger, Refused
+from ledger import DataFolder, DiskTrouble, Ledger, LedgerBusy, Refused
 from scribe import Scribe, latest
 from tests.kit.books import OPENED_AT, a_position, an_alert, closing, opening
 from tests.kit.ears import Ears
@@ -150,6 +150,27 @@ def test_nothing_long_is_done_while_a_position_is_open(tmp_path: Path, monkeypat
         assert copied.wait(10.0)
         scribe.stop()
         scribe.join(10.0)
+
+
+def test_a_ledger_that_cannot_be_looked_at_for_a_moment_ends_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = threading.Semaphore(0)
+
+    def busy(self: Ledger) -> bool:
+        looks.release()
+        raise LedgerBusy("The ledger is held by another program")
+
+    monkeypatch.setattr(Ledger, "holds_position", busy)
+    ears = Ears()
+    with DataFolder(tmp_path).lock():
+        scribe = Scribe(ears, tmp_path, StepClock(1.0))
+        scribe.start()
+        for _ in range(2):
+            assert looks.acquire(timeout=10.0)
+        assert scribe.is_alive
+        assert ears.wait_for(CommitFailed).reason.startswith("The ledger is held")
+        scribe.stop()
+        scribe.join(10.0)
+    assert scribe.fault is None
 
 
 def test_all_that_waits_is_written_before_it_ends(tmp_path: Path) -> None:
