@@ -371,6 +371,13 @@ def cannot_decide(config: Config, position: Position, *, at: float) -> Alert:
     return _unwatched(position, "BROKEN", f"🆘 {config.symbol} worker broken — CHECK BY HAND", *lines, at=at)
 
 
+def strategy_off(config: Config, name: str, why: str, held: Sequence[str], *, at: float) -> Alert:
+    """A strategy that fails takes no more entries; which contracts of its to look after."""
+    lines = [f"{name}: {why}.", "It takes no more entries until they are resumed, or a restart."]
+    lines += [f"Look after: {', '.join(held)}"] if held else []
+    return _ops(f"{name} off", f"🆘 {config.symbol} {name} takes no more entries", *lines, at=at, priority=1)
+
+
 def resolved(config: Config, trade: Trade, record: Tally, *, at: float) -> Alert:
     """What a trade that had stayed unresolved was worth after all."""
     lines = [f"📊 {trade.contract}", trade.detail, result(trade), "", *lifetime(record)]

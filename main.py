@@ -33,8 +33,7 @@ from dashboard.edge import Heartbeat, Pages
 from dashboard.metrics import Work
 from dashboard.view import LOOK_S, View, look
 from desk import outbox
-from desk.desk import CRASHES_MAX, Desk, crashes_of
-from desk.state import Holding
+from desk.desk import CRASHES_MAX, DESK, FAULTS_MAX, Fault, crashes_of
 from disk.folder import DataFolder, DiskTrouble, FolderBusy
 from disk.tape import Tape
 from edges.chain import ChainPoller
@@ -64,17 +63,15 @@ from events import (
     Remembered,
     StopRequested,
     ThreadFailed,
-    UnwatchContract,
-    WatchContract,
+    Watch,
     WorkerStarted,
 )
 from failpoints import hit
+from strategies.registry import build
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
 
 VERSION = "1.0.0"
 TICK_S = 0.5
-ERRORS_MAX = 3
-ERRORS_WITHIN_S = 60.0
 REPLACEMENTS_MAX = 5
 CRASH_PAUSE_MAX_S = 60.0
 REPLACEMENTS_WITHIN_S = 300.0
@@ -98,7 +95,6 @@ class Worker:
         self.makers: dict[str, Callable[[], Edge]] = {}
         self.edges: dict[str, Edge] = {}
         self.replaced: deque[float] = deque()
-        self.errors: deque[float] = deque()
         self.asked_to_stop: str | None = None
         self.exit_code: int | None = None
         self.beat_at = time.monotonic()
@@ -117,7 +113,7 @@ class Worker:
         remembered = self._open_ledger()
         if remembered is None:
             return BAD_LEDGER
-        self.desk = Desk(self.config, self.calendar, remembered)
+        self.desk = build(self.config, self.calendar, remembered)
         self._wait_after_crashes(remembered)
         hit("main.ledger-open")
         if self.tape is not None:
@@ -184,39 +180,29 @@ class Worker:
                 self.view = look(self.desk, self.inbox, len(self.replaced), self.clock.now())
 
     def _decide(self, events: list[AnyEvent]) -> None:
-        """Of a batch on which the desk fails, each event is decided by itself, so that only the one at fault is lost."""
+        """A part of the desk that fails loses its own turn: it is written down, and the desk goes on."""
         began, waited_s = time.monotonic(), self.clock.now() - events[0].at
-        try:
-            hit("desk.before-decide")
-            actions = self.desk.decide(events)
-            hit("desk.decided")
-        except Exception as fault:
-            if self.tape is not None:
-                self.tape.take(self.desk, events, raised=type(fault).__name__)
-            self.log.exception(
-                "the desk could not decide; its old state stands", events=[type(e).__name__ for e in events[-5:]]
-            )
-            if len(events) > 1:
-                for event in events:
-                    self._decide([event])
-            else:
-                self._count_error(events[-1].at)
-            return
+        hit("desk.before-decide")
+        actions = self.desk.decide(events)
+        hit("desk.decided")
         for action in sorted(actions, key=patience):
             self._hand_over(action)
+        for fault in self.desk.faults:
+            self._tell_fault(fault, events[-1].at)
         if self.tape is not None:
             self.tape.take(self.desk, events, actions)
         hit("desk.handed-over")
         self.work.decided(events, time.monotonic() - began, waited_s)
 
-    def _count_error(self, now: float) -> None:
-        """Three in a minute with a position open: have the owner look by hand, and end."""
-        self.errors.append(now)
-        while self.errors[0] < now - ERRORS_WITHIN_S:
-            self.errors.popleft()
-        phase = self.desk.state.phase
-        if len(self.errors) >= ERRORS_MAX and isinstance(phase, Holding):
-            say_at_once(self.config, self.clock, alerts.cannot_decide(self.config, phase.position, at=now))
+    def _tell_fault(self, fault: Fault, now: float) -> None:
+        """Three in a minute of whose position is open: have the owner look by hand, and end; a restart may cure it."""
+        event = type(fault.event).__name__
+        self.log.error(f"{fault.owner} failed; what it did in that call is dropped", over=event, exc_info=fault.raised)
+        state = self.desk.state
+        held = state.open()
+        alone = fault.owner == DESK or all(position.strategy == fault.owner for position in held)
+        if held and alone and len(state.faults[fault.owner]) >= FAULTS_MAX and self.exit_code is None:
+            say_at_once(self.config, self.clock, alerts.cannot_decide(self.config, held[0].position, at=now))
             self.exit_code = BROKEN
 
     def _hand_over(self, action: AnyAction) -> None:
@@ -231,7 +217,7 @@ class Worker:
                 self.edges["phone"].put(action, PHONE_RANKS[action.kind])
             case PollReceipt() | CheckPhone():
                 self.edges["phone"].put(action, PHONE_RANKS["OPS"])
-            case RefreshQuotes() | WatchContract() | UnwatchContract():
+            case RefreshQuotes() | Watch():
                 self.edges["quotes"].put(action)
                 if (options := self.edges.get("options")) is not None:
                     options.put(action)
@@ -305,7 +291,7 @@ class Worker:
         if self.exit_code is None:
             self.log.error(f"the worker ends: {reason}")
             self.exit_code = BROKEN
-            held = isinstance(self.desk.state.phase, Holding)
+            held = bool(self.desk.state.open())
             if held or crashes_of(self.desk.remembered.facts) < CRASHES_MAX:
                 say_at_once(self.config, self.clock, alerts.gave_up(self.config, reason, at=self.clock.now()))
 

@@ -58,7 +58,7 @@ def ready_desk(session: Session, profile: tuple[float, ...]) -> Desk:
     at = float(session.open_at)
     desk = Desk(Config.from_env(KEYS), SessionCalendar(session.date), Remembered())
     desk.decide([WorkerStarted(at=at, version="benchmark", mode="replay"), FeedConnected(at=at, feed="stocks")])
-    desk.decide([ProfileArrived(at=at, date=session.date.isoformat(), minutes=profile, sessions=())])
+    desk.decide([ProfileArrived(at=at, symbol="IWM", date=session.date.isoformat(), minutes=profile, sessions=())])
     return desk
 
 

@@ -14,13 +14,13 @@ from time import perf_counter, process_time
 
 from benchmarks.desk_loop import bare_loop
 from benchmarks.figures import Figure, percentile
-from desk.desk import Desk
 from disk.tape import Tape
 from events import Bar, BarClosed, Remembered
 from replay import made, paths
 from replay.bench import days_of
 from replay.setting import config_of
 from replay.sweep import keep_memory
+from strategies.registry import build
 from utils import SystemClock
 
 DAYS, ROUNDS, LONG = 4, 5, 60
@@ -89,7 +89,7 @@ def tape_cost_us() -> float:
     with tempfile.TemporaryDirectory() as folder:
         config = config_of({}).model_copy(update={"data_dir": Path(folder)})
         clock = SystemClock()
-        desk = Desk(config, made.calendar_for(1), Remembered())
+        desk = build(config, made.calendar_for(1), Remembered())
         tape = Tape(config, clock, "benchmark")
         tape.begin(desk)
         costs = []

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import alerts
 from desk import delivery
-from desk.state import Holding, Settling, Turn
+from desk.market import DELAYED_S, Market
+from desk.state import Turn
+from desk.strategy import Check, Status
 from events import Noted
-from strategies.vwap.windows import DELAYED_S, Market
 from utils import clock_text
 
 GO_BEFORE_S = 300.0
@@ -18,52 +20,55 @@ STARTED_S = 30.0  # before that nothing was asked yet, and everything would be a
 SUMMARY_AFTER_S = 60.0
 REASONS_TOLD = 4
 
-Check = tuple[str, str | None, str]
 
-
-def is_morning(turn: Turn) -> bool:
+def is_morning(turn: Turn[Any]) -> bool:
     session = turn.state.session
     if session is None or turn.at - turn.state.started_at < STARTED_S:
         return False
     return session.open_at - GO_BEFORE_S <= turn.at < session.open_at
 
 
-def is_evening(turn: Turn) -> bool:
+def is_evening(turn: Turn[Any]) -> bool:
     session = turn.state.session
     over = session is not None and turn.at >= session.close_at + SUMMARY_AFTER_S
-    return over and not isinstance(turn.state.phase, Holding | Settling)
+    return over and not turn.state.held
 
 
 # --- the morning -------------------------------------------------------------------------------------------------------
 
 
-def say_go(turn: Turn, market: Market) -> None:
+def say_go(turn: Turn[Any], market: Market, statuses: Sequence[Status]) -> None:
     assert turn.state.session is not None
-    told = list(checks(turn, market))
-    for name, fault, _ in told:
-        if fault is not None:
-            turn.log("warning", f"NO-GO: {name}: {fault}")
-    delivery.say(turn, alerts.morning(turn.config, turn.state.session, told, at=turn.at))
+    told = list(checks(turn, market, statuses))
+    for check in told:
+        if check.fault is not None:
+            turn.log("warning", f"NO-GO: {check.name}: {check.fault}")
+    delivery.say(
+        turn,
+        alerts.morning(
+            turn.config, turn.state.session, [(check.name, check.fault, check.found) for check in told], at=turn.at
+        ),
+    )
 
 
-def checks(turn: Turn, market: Market) -> Iterator[Check]:
-    """What a BUY will need today: its name, what is wrong with it (None: nothing), and what was found."""
+def checks(turn: Turn[Any], market: Market, statuses: Sequence[Status]) -> Iterator[Check]:
+    """What an entry will need today, of the market first."""
     state, way_out = turn.state, turn.state.way_out
-    yield "feed", feed_fault(turn, market), delay_words(market)
-    yield from chain_checks(turn)
-    yield "clock", way_out.clock, ""
-    yield "disk", way_out.disk, ""
+    asked = [check for status in statuses for check in status.checks]
+    yield Check("feed", feed_fault(turn, market), delay_words(market))
+    yield from (check for check in asked if check.of == "market")
+    yield Check("clock", way_out.clock)
+    yield Check("disk", way_out.disk)
     left = state.line.quota_left
-    yield "phone", way_out.phone, "" if left is None else f"{left:,} messages left"
-    if turn.config.relative_volume_filter:
-        yield "volume profile", None if market.has_profile() else "not there yet, it is tried again every minute", ""
+    yield Check("phone", way_out.phone, "" if left is None else f"{left:,} messages left")
+    yield from (check for check in asked if check.of == "desk")
     if way_out.starts is not None:
-        yield "starts", way_out.starts, ""
+        yield Check("starts", way_out.starts)
     if state.entries_stopped:
-        yield "entries", "stopped by hand", ""
+        yield Check("entries", "stopped by hand")
 
 
-def feed_fault(turn: Turn, market: Market) -> str | None:
+def feed_fault(turn: Turn[Any], market: Market) -> str | None:
     """Key and real-time entitlement, as the bars before the open show them."""
     if turn.state.feed_refused:
         return turn.state.feed_refused
@@ -78,33 +83,17 @@ def delay_words(market: Market) -> str:
     return "" if market.heard_delay_s is None else f"in real time ({max(market.heard_delay_s, 0.0):.1f} s)"
 
 
-def chain_checks(turn: Turn) -> Iterator[Check]:
-    chain = turn.state.chain
-    if chain is None:
-        yield "chain", "none could be had yet", ""
-    elif not chain.rows:
-        yield "expiry", "no calls expire today", ""
-    else:
-        quotes = [row.quote for row in chain.rows if row.quote is not None]
-        delayed = bool(quotes) and all(quote.delayed for quote in quotes)
-        yield (
-            "chain",
-            "quotes are delayed: a real-time plan is needed" if delayed else None,
-            f"{len(chain.rows)} calls expire today",
-        )
-
-
 # --- the evening -------------------------------------------------------------------------------------------------------
 
 
-def say_summary(turn: Turn, market: Market) -> None:
+def say_summary(turn: Turn[Any], statuses: Sequence[Status]) -> None:
     state = turn.state
     assert state.session is not None
-    lines = (*signal_lines(turn), *feed_lines(turn, market))
+    lines = (*signal_lines(turn), *feed_lines(turn, statuses))
     delivery.say(turn, alerts.summary(turn.config, state.session, state.trades_today, state.record, at=turn.at, notes=lines))
 
 
-def signal_lines(turn: Turn) -> Iterator[str]:
+def signal_lines(turn: Turn[Any]) -> Iterator[str]:
     """How many signals, and why those that became no BUY did not."""
     notes = turn.state.noted
     signals = [note for note in notes if note.kind == "signal"]
@@ -115,7 +104,7 @@ def signal_lines(turn: Turn) -> Iterator[str]:
         yield "Why not: " + ", ".join(f"{count}× {why}" for why, count in reasons.most_common(REASONS_TOLD))
 
 
-def near_misses(turn: Turn) -> list[Noted]:
+def near_misses(turn: Turn[Any]) -> list[Noted]:
     return [note for note in turn.state.noted if note.kind == "near miss"]
 
 
@@ -124,10 +113,10 @@ def without_numbers(why: str) -> str:
     return re.sub(r"\s*[(,].*", "", why)
 
 
-def feed_lines(turn: Turn, market: Market) -> Iterator[str]:
+def feed_lines(turn: Turn[Any], statuses: Sequence[Status]) -> Iterator[str]:
     """How good the data were that all this rests on."""
     state, feed = turn.state, turn.state.feed
-    known, of = market.seconds_known()
+    known, of = statuses[0].known if statuses else (0, 0)
     parts = [
         f"bars in {known / of:.1%} of the seconds" if of else "no bars",
         f"{feed.stalls} stall{'' if feed.stalls == 1 else 's'}"

@@ -6,14 +6,14 @@ its position with it, and a SELL that the disk keeps waiting for a second is sai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
 import alerts
 from desk import outbox
-from desk.state import TOLD_KEPT, Holding, Pending, Settling, State, Turn
+from desk.state import TOLD_KEPT, Pending, State, Turn
 from events import (
     Alert,
     AlertChanged,
@@ -24,6 +24,7 @@ from events import (
     FactSet,
     Noted,
     Outgoing,
+    Part,
     PhoneChecked,
     PollReceipt,
     PositionOpened,
@@ -32,13 +33,13 @@ from events import (
 
 UNRECORDED_AFTER_S = 1.0
 
-Void = Callable[[Turn, str], None]
+Unheard = list[tuple[str, str]]  # trades whose BUY certainly reached nobody, and why
 
 
 # --- into the outbox ---------------------------------------------------------------------------------------------------
 
 
-def say(turn: Turn, alert: Alert) -> None:
+def say(turn: Turn[Any], alert: Alert) -> None:
     """Queue an alert in this turn's commit; its first attempt is counted in the same one, unless it has to wait its turn."""
     row = Outgoing(alert, next_at=turn.at)
     if alert.id in turn.state.outbox:
@@ -49,21 +50,21 @@ def say(turn: Turn, alert: Alert) -> None:
         keep(turn, row)
 
 
-def keep(turn: Turn, row: Outgoing) -> None:
+def keep(turn: Turn[Any], row: Outgoing) -> None:
     turn.set(outbox={**turn.state.outbox, row.alert.id: row})
-    turn.write(AlertChanged(row))
+    turn.write(AlertChanged(row), row.alert.trade_id)
 
 
-def attempt(turn: Turn, row: Outgoing, channel: Literal["pushover", "fallback"]) -> None:
+def attempt(turn: Turn[Any], row: Outgoing, channel: Literal["pushover", "fallback"]) -> None:
     """Count an attempt; it leaves when the count is durable."""
     turn.set(line=outbox.line_sending(turn.state.line, row, turn.at))
     if row.alert.kind == "OPS":
         turn.write(FactSet("ops_at", " ".join(map(str, turn.state.line.ops_at))))
     keep(turn, outbox.sending(row, turn.at, channel))
-    turn.to_say.append(row.alert.id)
+    turn.sheet.to_say.append(row.alert.id)
 
 
-def cancel(turn: Turn, alert_id: str, why: str) -> None:
+def cancel(turn: Turn[Any], alert_id: str, why: str) -> None:
     """An alert that must not be tried again; an attempt on the wire is left to end."""
     row = turn.state.outbox.get(alert_id)
     unsaid = awaits_disk(turn.state, alert_id)
@@ -92,20 +93,30 @@ def in_flight(row: Outgoing) -> bool:
 # --- from the disk -----------------------------------------------------------------------------------------------------
 
 
-def committed(turn: Turn, event: Committed) -> None:
-    """It is durable: what waited for it may be said."""
+def committed(turn: Turn[Any], event: Committed) -> Unheard:
+    """It is durable: what waited for it may be said. Of a part that the ledger refused, as if the disk had."""
     if turn.state.way_out.disk is not None:
         turn.set(way_out=replace(turn.state.way_out, disk=None))
         turn.log_change("disk", "the ledger can be written again", "warning")
-    pending = turn.state.pending.get(event.commit)
+    pending = taken(turn, event.commit)
     if pending is None:
-        return
-    turn.set(pending={number: kept for number, kept in turn.state.pending.items() if number != event.commit})
+        return []
+    lost = [part for part in pending.parts if part.owner in event.refused]
+    unsaid = {write.outgoing.alert.id for part in lost for write in part.writes if isinstance(write, AlertChanged)}
     for alert_id in pending.alert_ids:
-        speak(turn, alert_id, recorded=True)
+        if alert_id not in unsaid:
+            speak(turn, alert_id, recorded=True)
+    return unrecorded(turn, lost, [alert_id for alert_id in pending.alert_ids if alert_id in unsaid])
 
 
-def speak(turn: Turn, alert_id: str, *, recorded: bool) -> None:
+def taken(turn: Turn[Any], number: int) -> Pending | None:
+    """The commit of this number, which is on its way no more."""
+    waiting = turn.state.pending
+    turn.set(pending={other: kept for other, kept in waiting.items() if other != number})
+    return waiting.get(number)
+
+
+def speak(turn: Turn[Any], alert_id: str, *, recorded: bool) -> None:
     row = turn.state.outbox.get(alert_id)
     if row is None or not in_flight(row):
         return
@@ -116,29 +127,28 @@ def speak(turn: Turn, alert_id: str, *, recorded: bool) -> None:
     turn.do(outbox.delivery(row, turn.at, turn.config, recorded=recorded))
 
 
-def commit_failed(turn: Turn, event: CommitFailed, void: Void) -> None:
+def commit_failed(turn: Turn[Any], event: CommitFailed) -> Unheard:
     """The disk refused, and tries again by itself: no BUY without its record; a SELL is said all the same."""
     turn.set(way_out=replace(turn.state.way_out, disk=event.reason))
     turn.log_change("disk", f"the ledger could not be written: {event.reason}", "error")
-    pending = turn.state.pending.get(event.commit)
-    if pending is None:
-        return
-    turn.set(pending={number: kept for number, kept in turn.state.pending.items() if number != event.commit})
-    opened = next((write.position.id for write in pending.writes if isinstance(write, PositionOpened)), None)
-    phase = turn.state.phase
-    lost = opened is not None and isinstance(phase, Holding) and phase.position.id == opened
-    for alert_id in pending.alert_ids:
+    pending = taken(turn, event.commit)
+    return [] if pending is None else unrecorded(turn, pending.parts, pending.alert_ids)
+
+
+def unrecorded(turn: Turn[Any], parts: Iterable[Part], alert_ids: Iterable[str]) -> Unheard:
+    """What was not written: its BUY is not said, and its position was none; all else is said as it is."""
+    opened = [write.position.id for part in parts for write in part.writes if isinstance(write, PositionOpened)]
+    for alert_id in alert_ids:
         row = turn.state.outbox.get(alert_id)
         if row is not None and row.alert.kind == "BUY" and in_flight(row):
             unsaid = replace(row, outcome="failed", fallback="", next_at=turn.at + outbox.FIRST_RETRY_S)
             turn.set(outbox={**turn.state.outbox, alert_id: unsaid})
         else:
             speak(turn, alert_id, recorded=False)
-    if lost:
-        void(turn, "its record could not be written")
+    return [(trade_id, "its record could not be written") for trade_id in opened if trade_id in turn.state.held]
 
 
-def watch_commits(turn: Turn) -> None:
+def watch_commits(turn: Turn[Any]) -> None:
     """Do not let the disk keep a SELL waiting for more than a second."""
     state = turn.state
     for number, pending in state.pending.items():
@@ -147,7 +157,7 @@ def watch_commits(turn: Turn) -> None:
         urgent = [alert_id for alert_id in pending.alert_ids if cannot_wait(state.outbox.get(alert_id))]
         if urgent:
             rest = tuple(alert_id for alert_id in pending.alert_ids if alert_id not in urgent)
-            turn.set(pending={**turn.state.pending, number: Pending(pending.since, pending.writes, rest)})
+            turn.set(pending={**turn.state.pending, number: replace(pending, alert_ids=rest)})
         for alert_id in urgent:
             speak(turn, alert_id, recorded=False)
 
@@ -159,7 +169,7 @@ def cannot_wait(row: Outgoing | None) -> bool:
 # --- from the phone ----------------------------------------------------------------------------------------------------
 
 
-def settled(turn: Turn, event: AlertDelivered | AlertFailed) -> None:
+def settled(turn: Turn[Any], event: AlertDelivered | AlertFailed) -> None:
     """An attempt has ended, one way or another."""
     row = turn.state.outbox.get(event.alert_id)
     if row is None:
@@ -181,7 +191,7 @@ def settled(turn: Turn, event: AlertDelivered | AlertFailed) -> None:
         )
 
 
-def receipt_seen(turn: Turn, event: ReceiptSeen) -> None:
+def receipt_seen(turn: Turn[Any], event: ReceiptSeen) -> None:
     row = turn.state.outbox.get(event.alert_id)
     if row is None:
         return
@@ -193,14 +203,14 @@ def receipt_seen(turn: Turn, event: ReceiptSeen) -> None:
         turn.set(outbox={**turn.state.outbox, row.alert.id: after})
 
 
-def answered(turn: Turn, alert_id: str, who: str) -> None:
+def answered(turn: Turn[Any], alert_id: str, who: str) -> None:
     """The owner has acted on it: it was seen, whatever its receipt says, and need not be said once more."""
     row = turn.state.outbox.get(alert_id)
     if row is not None and row.outcome == "delivered" and row.alert.priority == 2 and row.acknowledged_at is None:
         keep(turn, replace(row, acknowledged_at=turn.at, acknowledged_by=f"the {who}"))
 
 
-def phone_checked(turn: Turn, event: PhoneChecked) -> None:
+def phone_checked(turn: Turn[Any], event: PhoneChecked) -> None:
     turn.set(line=outbox.line_checked(turn.state.line, event))
     judge_line(turn)
     left = turn.state.line.quota_left
@@ -208,7 +218,7 @@ def phone_checked(turn: Turn, event: PhoneChecked) -> None:
     turn.log_change("quota", "how many messages are left this month is not known" if left is None else "", "warning")
 
 
-def judge_line(turn: Turn) -> None:
+def judge_line(turn: Turn[Any]) -> None:
     doubt = outbox.doubt(turn.state.line, turn.at, turn.config)
     before = turn.state.way_out.phone
     if doubt == before:
@@ -223,8 +233,9 @@ def judge_line(turn: Turn) -> None:
 # --- by the clock ------------------------------------------------------------------------------------------------------
 
 
-def tick(turn: Turn, void: Void) -> None:
+def tick(turn: Turn[Any]) -> Unheard:
     """Do for every open row what is due now."""
+    unheard: Unheard = []
     watch_commits(turn)
     judge_line(turn)
     state = turn.state
@@ -235,11 +246,15 @@ def tick(turn: Turn, void: Void) -> None:
         attempt(turn, Outgoing(together, next_at=turn.at), "pushover")
     for row in tuple(turn.state.outbox.values()):
         position_open = is_open_position(turn.state, row.alert.trade_id)
-        step(turn, row, outbox.due(row, turn.at, turn.config, turn.state.line, position_open=position_open), void)
+        due = outbox.due(row, turn.at, turn.config, turn.state.line, position_open=position_open)
+        if step(turn, row, due) and row.alert.trade_id is not None:
+            unheard.append((row.alert.trade_id, "its BUY could not be delivered in time"))
     forget(turn)
+    return unheard
 
 
-def step(turn: Turn, row: Outgoing, due: outbox.Step | None, void: Void) -> None:
+def step(turn: Turn[Any], row: Outgoing, due: outbox.Step | None) -> bool:
+    """Do it; true where a BUY has certainly reached nobody, and its position is still open."""
     match due:
         case "send" | "fallback":
             attempt(turn, row, "pushover" if due == "send" else "fallback")
@@ -257,19 +272,20 @@ def step(turn: Turn, row: Outgoing, due: outbox.Step | None, void: Void) -> None
             unheard = row.alert.kind == "BUY" and row.alert.trade_id and never_announced(turn.state, row.alert.trade_id)
             keep(turn, outbox.dropped(row, turn.at))
             if unheard and is_open_position(turn.state, row.alert.trade_id):
-                void(turn, "its BUY could not be delivered in time")
-            elif row.alert.kind == "BUY" and row.maybe_seen:
+                return True
+            if row.alert.kind == "BUY" and row.maybe_seen:
                 turn.write(Noted(turn.at, "possibly announced", {"id": row.alert.trade_id}))
                 turn.log(
                     "warning", "position possibly announced: no answer said whether its BUY arrived", id=row.alert.trade_id
                 )
+    return False
 
 
 def is_open_position(state: State, trade_id: str | None) -> bool:
-    return isinstance(state.phase, Holding | Settling) and state.phase.position.id == trade_id
+    return trade_id in state.held
 
 
-def forget(turn: Turn) -> None:
+def forget(turn: Turn[Any]) -> None:
     """Rows that nothing can happen to any more need no place in memory; the ledger has them."""
     rows = turn.state.outbox
     kept = {key: row for key, row in rows.items() if outbox.is_open(row, turn.at, turn.config)}

@@ -1,25 +1,29 @@
 """The decision: events in, actions out. It reads no clock, socket or file.
 
-`Desk.decide(events)` takes in all that waited together, decides once on the newest second, and returns what is to be done. What
-must be remembered is in the turn's one `Commit`, and nothing is said to the phone before its commit is confirmed, but for a SELL
-that the disk keeps waiting. If `decide` raises, the old state stands.
+`Desk.decide(events)` takes in all that waited together, lets each strategy judge once on the newest second, and returns what is to be
+done. What must be remembered is in the turn's one `Commit`, and nothing is said to the phone before its commit is confirmed, but for a
+SELL that the disk keeps waiting. A strategy decides; positions, records, the way out and the words of trouble are the desk's.
 
-`state` is frozen and replaced whole, so any thread may read it. Only the market's windows of bars change in place.
+A handler that raises costs its owner that one call: what it did is dropped, and everybody else's part stands. `state` is frozen and
+replaced whole, so any thread may read it. Only the market and the strategies' windows of bars change in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
 import alerts
-import contract_selector
 import pnl_tracker
 import risk_manager
-from desk import daily, delivery, feed, holding, outbox
-from desk.state import Chain, FeedDay, Flat, Halted, Holding, Memory, Seeking, State, Stopping, Turn, trades_of
+from desk import books, daily, delivery, feed, outbox, sight
+from desk.market import Market
+from desk.state import FeedDay, Held, Kept, Memory, Own, Sheet, State, Stopping, Turn, trades_of
+from desk.strategy import MarketEvent, PutBack, Restored, Scene, Stalled, Status, Strategy
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -39,7 +43,6 @@ from events import (
     FeedConnected,
     FeedDropped,
     FeedRefused,
-    FetchProfile,
     HalfSecondPassed,
     JunkDropped,
     Noted,
@@ -58,111 +61,215 @@ from events import (
     ThreadFailed,
     WorkerStarted,
 )
-from strategies.vwap.windows import Market, numbers
 from utils import clock_text, new_york
 
 if TYPE_CHECKING:
     from config import Config
-    from utils import SessionCalendar
+    from utils import Session, SessionCalendar
 
-RETRY_S = 60.0
-REFRESH_GRACE_S = 0.5
+DESK = "desk"
 LAST_QUOTE_S = 2.0
 LAST_WORDS_S = 10.0
 GOODBYE_S = 5.0
-PROGRESS_S = 60.0
 CUTOFF_REMINDER_S = 300.0
-APART_PATIENCE_S = 10.0
 MAX_SKEW_S = 2.0
-PROFILE_AHEAD_S = 3600.0
 CRASHES_MAX = 3
+FAULTS_MAX = 3
+FAULTS_WITHIN_S = 60.0
+OUT_BY_GRACE_S = 5.0
 ONCE_A_DAY = ("morning", "summary")
 STEADY_S = 600.0
+ASSUMED = "vwap"  # whose the ledger's one assumed position is
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
+TOLD_TO_ALL: frozenset[type] = frozenset(
+    {WorkerStarted, ChainArrived, ChainFailed, QuotesArrived, ProfileArrived, ProfileFailed, HalfSecondPassed, StopRequested}
+)
+
+DeskTurn = Turn[None]
+
+
+class Fault:
+    """What a part of the desk raised: whose it was, over which event."""
+
+    def __init__(self, owner: str, event: AnyEvent, raised: Exception) -> None:
+        self.owner, self.event, self.raised = owner, event, raised
 
 
 class Desk:
-    """One desk, one position. `calendar` gives the sessions; `remembered` is what the ledger kept of the last life."""
+    """One desk. `calendar` gives the sessions; `remembered` is what the ledger kept of the last life.
 
-    def __init__(self, config: Config, calendar: SessionCalendar, remembered: Remembered) -> None:
+    `faults` are those of the last turn.
+    """
+
+    def __init__(
+        self, config: Config, calendar: SessionCalendar, remembered: Remembered, strategies: Sequence[Strategy]
+    ) -> None:
         self.config = config
         self.calendar = calendar
         self.remembered = remembered
+        self.strategies: Mapping[str, Strategy] = {strategy.name: strategy for strategy in strategies}
+        self.symbols = tuple(dict.fromkeys(symbol for strategy in strategies for symbol in strategy.wants.symbols))
+        self.market = Market(
+            (*self.symbols, *config.heartbeat_symbols),
+            [name for strategy in strategies for name in strategy.wants.underlyings],
+        )
         self.state = State()
-        self.market = Market(config)
-        self._said: dict[str, str] = {}
-        self._due: dict[str, float] = {}
-        self._handlers: dict[type, Callable[[Turn, Any], None]] = {
+        self.owners: dict[str, Own[Any]] = {DESK: Own(None)} | {s.name: Own(s.memory) for s in strategies}
+        self.faults: list[Fault] = []
+        self._takers = {
+            symbol: tuple(strategy for strategy in strategies if symbol in strategy.wants.symbols) for symbol in self.symbols
+        }
+        self._out_by: dict[str, float] = {}
+        self._sheet = Sheet(self.state, self.remembered.facts)
+        self._turns: dict[str, Turn[Any]] = {}
+        self._at = 0.0
+        self._handlers: dict[type, Callable[[DeskTurn, Any], None]] = {
             WorkerStarted: self._start,
-            BarClosed: self._take_bar,
-            BarsFetched: self._with_market(feed.take_history),
+            BarsFetched: self._take_history,
             BackfillFailed: feed.miss_history,
-            ProfileArrived: self._take_profile,
-            ProfileFailed: self._miss_profile,
-            ChainArrived: self._take_chain,
-            ChainFailed: self._miss_chain,
+            FeedConnected: self._connected,
+            FeedDropped: self._dropped,
+            FeedRefused: self._refused,
+            QuoteSeen: self._take_quote,
+            QuoteFailed: sight.miss_quote,
             QuotesArrived: self._take_refresh,
-            QuoteSeen: self._with_market(holding.take_quote),
-            QuoteFailed: self._miss_quote,
-            FeedConnected: self._with_market(feed.connected),
-            FeedDropped: self._with_market(feed.dropped),
-            FeedRefused: self._with_market(feed.refused),
             JunkDropped: feed.junk_dropped,
-            Committed: delivery.committed,
+            Committed: self._committed,
             CommitFailed: self._commit_failed,
             AlertDelivered: delivery.settled,
             AlertFailed: delivery.settled,
             ReceiptSeen: delivery.receipt_seen,
             PhoneChecked: delivery.phone_checked,
             ClockChecked: self._clock_checked,
-            SettlementArrived: self._with_market(holding.settle),
+            SettlementArrived: books.settle,
             HalfSecondPassed: self._tick,
             OperatorSpoke: self._obey,
             ThreadFailed: self._thread_failed,
             StopRequested: self._stop,
         }
 
+    # --- a turn --------------------------------------------------------------------------------------------------------
+
     def decide(self, events: Sequence[AnyEvent]) -> list[AnyAction]:
         """What is to be done after these events, which waited together; now is the moment of the last.
 
         In order of arrival, but what tells of bars comes first: nothing is decided before all that wait are taken in.
-        Raises whatever a handler raised, with the old state in place: the caller records the events and goes on.
         """
-        market = self.market
-        turn = Turn(self.config, self.state, events[-1].at, dict(self._said), dict(self._due))
-        market.new_second = False
-        handlers = self._handlers
+        self._at = events[-1].at
+        self._sheet = Sheet(self.state, self.remembered.facts)
+        self._turns = {}
+        self.faults = []
+        bars = False
         later: list[AnyEvent] = []
         for event in events:
-            kind = type(event)
-            if kind in TAKEN_IN_FIRST:
-                handlers[kind](turn, event)
+            if type(event) is BarClosed:
+                bars = True
+                self._take_bar(event)
+            elif type(event) in TAKEN_IN_FIRST:
+                self._call(DESK, event)
             else:
                 later.append(event)
         for event in later:
-            handlers[type(event)](turn, event)
-        if market.new_second:
-            self._judge_second(turn)
-        actions = turn.seal()
-        self.state, self._said, self._due = turn.state, turn.said, turn.due
+            self._call(DESK, event)
+        if bars:
+            for strategy in self.strategies.values():
+                self._guarded(strategy.name, events[-1], strategy.judge)
+        actions = self._sheet.seal(self._at)
+        self.state = self._sheet.state
+        for name, turn in self._turns.items():
+            own = self.owners[name]
+            own.memory, own.said, own.due = turn.memory, turn.said, turn.due
         return actions
+
+    def _turn(self, owner: str) -> Turn[Any]:
+        turn = self._turns.get(owner)
+        if turn is None:
+            turn = self._turns[owner] = Turn(self.config, self._sheet, self._at, owner, self.owners[owner])
+        return turn
+
+    def _guarded(self, owner: str, event: AnyEvent, call: Callable[..., Any], *told: Any) -> Any:
+        """One call in its owner's turn. One that raises leaves nothing of what it did, and harms nobody else."""
+        turn = self._turn(owner)
+        mark = turn.mark()
+        try:
+            return call(turn, *told)
+        except Exception as raised:
+            turn.back_to(mark)
+            self._count(owner, event, raised)
+            return None
+
+    def _count(self, owner: str, event: AnyEvent, raised: Exception) -> None:
+        """Three faults of a strategy in a minute end its entries, until a person or a restart allows them."""
+        self.faults.append(Fault(owner, event, raised))
+        desk = self._turn(DESK)
+        of_late = (*(at for at in desk.state.faults.get(owner, ()) if at > desk.at - FAULTS_WITHIN_S), desk.at)
+        desk.set(faults={**desk.state.faults, owner: of_late})
+        if owner != DESK and len(of_late) >= FAULTS_MAX:
+            self._bar(desk, owner, f"it failed {FAULTS_MAX} times in a minute, last over {type(event).__name__}")
+
+    def _bar(self, desk: DeskTurn, owner: str, why: str) -> None:
+        """No more entries of this strategy; the phone is told once, and which of its positions to look after."""
+        if owner not in desk.state.barred:
+            desk.set(barred={**desk.state.barred, owner: why})
+            desk.log("error", f"entries of {owner} are off: {why}")
+            held = [held.position.contract for held in desk.state.open() if held.strategy == owner]
+            delivery.say(desk, alerts.strategy_off(desk.config, owner, why, held, at=desk.at))
+
+    def _call(self, owner: str, event: AnyEvent) -> None:
+        """The desk's own part of an event; then, for what is addressed to all, the strategies'."""
+        handle = self._handlers.get(type(event))
+        if handle is not None:
+            self._guarded(owner, event, handle, event)
+        if type(event) in TOLD_TO_ALL:
+            self._tell(event)
+        if type(event) is HalfSecondPassed:
+            self._guarded(DESK, event, self._after_tick)
+
+    def _tell(self, event: AnyEvent) -> None:
+        for strategy in self.strategies.values():
+            self._guarded(strategy.name, event, strategy.hear, event)
+
+    def _take(self, event: MarketEvent, *symbols: str) -> None:
+        """Into the windows of those that want these symbols, or of all. Windows that fail begin anew, and history fills them."""
+        takers = [s for name in symbols for s in self._takers.get(name, ())] if symbols else self.strategies.values()
+        for strategy in takers:
+            try:
+                strategy.take(event)
+            except Exception as raised:
+                told = HalfSecondPassed(at=self._at) if isinstance(event, Stalled | Restored) else event
+                self._count(strategy.name, told, raised)
+                strategy.begin(self._sheet.state.session)
+                feed.ask_history(self._turn(DESK), *strategy.wants.symbols)
 
     def memory(self) -> Memory:
         """All that is known besides the windows of bars."""
-        return Memory(self.remembered, self.state, dict(self._said), dict(self._due))
+        owners = {
+            name: Kept(dict(own.said), dict(own.due), Raw(msgspec.json.encode(own.memory)))
+            for name, own in self.owners.items()
+        }
+        return Memory(self.remembered, self.state, owners)
 
     def recall(self, memory: Memory) -> None:
         """Go on from what another desk knew before the first bar of its day."""
         self.remembered, self.state = memory.remembered, memory.state
-        self._said, self._due = dict(memory.said), dict(memory.due)
-        self.market.new_day(memory.state.session)
+        for name, own in self.owners.items():
+            kept = memory.owners.get(name, Kept())
+            own.said, own.due = dict(kept.said), dict(kept.due)
+            if own.memory is not None:
+                own.memory = msgspec.json.decode(kept.memory, type=type(own.memory))
+        self._begin(memory.state.session)
 
-    def _with_market(self, handle: Callable[[Turn, Market, Any], None]) -> Callable[[Turn, Any], None]:
-        return lambda turn, event: handle(turn, self.market, event)
+    def _begin(self, session: Session | None) -> None:
+        self.market.new_day(session)
+        self._out_by = {}
+        for name, strategy in self.strategies.items():
+            strategy.begin(session)
+            if session is not None and (out_by := strategy.out_by(session)) is not None:
+                self._out_by[name] = out_by
 
     # --- a life begins -------------------------------------------------------------------------------------------------
 
-    def _start(self, turn: Turn, event: WorkerStarted) -> None:
+    def _start(self, turn: DeskTurn, event: WorkerStarted) -> None:
         """Take up what the last life left: cooldowns, the record, the outbox, the position."""
         kept, facts = self.remembered, self.remembered.facts
         last_seen_at = max(
@@ -177,7 +284,6 @@ class Desk:
             at=turn.at,
             started_at=turn.at,
             last_exit_at=by(turn.at, number(facts.get("last_exit_at"))),
-            last_signal_at=by(turn.at, number(facts.get("last_signal_at"))),
             entries_stopped=facts.get("entries_stopped") == "yes",
             told_on={topic: str(facts.get(topic)) for topic in ONCE_A_DAY},
             record=pnl_tracker.fold(kept.trades),
@@ -188,10 +294,10 @@ class Desk:
         )
         self._roll(turn)
         if kept.position is not None:
-            holding.resume(turn, kept.position)
+            books.resume(turn, ASSUMED, kept.position)
         delivery.say(turn, alerts.started(turn.config, lived, kept.position, turn.state.record, at=turn.at))
 
-    def _roll(self, turn: Turn) -> None:
+    def _roll(self, turn: DeskTurn) -> None:
         """Make the day anew when New York's date changes: calendar, windows, profile, counters."""
         day = new_york(turn.at).date()
         if day == turn.state.day:
@@ -202,190 +308,94 @@ class Desk:
         opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)
         noted = tuple(note for note in self.remembered.notes if new_york(note.at).date() == day)
         turn.set(
-            day=day, session=session, chain=None, skew=None, trades_today=today, opened_today=opened, stalled_since=None,
+            day=day, session=session, trades_today=today, opened_today=opened, stalled_since=None,
             noted=noted, feed=FeedDay(since=turn.at),
         )  # fmt: skip
-        self.market.new_day(session)
+        self._begin(session)
         hours = "no session" if session is None else f"session {clock_text(session.open_at)}-{clock_text(session.close_at)}"
         turn.log("info", f"{day:%A %Y-%m-%d}: {hours} ET")
 
-    # --- bars ----------------------------------------------------------------------------------------------------------
+    # --- bars and sockets ----------------------------------------------------------------------------------------------
 
-    def _take_bar(self, turn: Turn, event: BarClosed) -> None:
+    def _take_bar(self, event: BarClosed) -> None:
+        symbol = event.bar.symbol
+        if symbol not in self.market.basket:
+            return
         self.market.take_bar(event)
-        if turn.state.stalled_since is not None or turn.state.feed_refused:
-            feed.back(turn, self.market, event.bar)
+        if symbol in self._takers:
+            self._take(event, symbol)
+        state = self._sheet.state
+        if state.stalled_since is not None or state.feed_refused:
+            restored = self._guarded(DESK, event, feed.back, self.symbols, event.bar)
+            if restored is not None:
+                self._take(restored)
 
-    def _judge_second(self, turn: Turn) -> None:
-        """The newest second is known: first the exits, then the signal."""
-        holding.after_bars(turn, self.market)
-        state = turn.state
-        if state.last_signal_at is not None and turn.at - state.last_signal_at < turn.config.signal_cooldown_seconds:
+    def _take_history(self, turn: DeskTurn, event: BarsFetched) -> None:
+        self.market.take_history(event)
+        self._take(event, event.symbol)
+        feed.take_history(turn, event)
+
+    def _connected(self, turn: DeskTurn, event: FeedConnected) -> None:
+        if event.feed == "stocks":
+            self._take(event)
+        feed.connected(turn, self.symbols, event)
+
+    def _dropped(self, turn: DeskTurn, event: FeedDropped) -> None:
+        if event.feed == "stocks":
+            self._take(event)
+        feed.dropped(turn, event)
+
+    def _refused(self, turn: DeskTurn, event: FeedRefused) -> None:
+        if event.feed == "stocks":
+            self._take(event)
+        feed.refused(turn, event)
+
+    # --- quotes of open positions --------------------------------------------------------------------------------------
+
+    def _take_quote(self, turn: DeskTurn, event: QuoteSeen) -> None:
+        """Mark whatever is held of this contract; its strategy hears of a quote that is trusted."""
+        for held in sight.of_contract(turn, event.contract):
+            if sight.take_quote(turn, self.market, held, event):
+                strategy = self.strategies.get(held.strategy)
+                if strategy is not None:
+                    self._guarded(strategy.name, event, strategy.hear, event)
+
+    def _take_refresh(self, turn: DeskTurn, event: QuotesArrived) -> None:
+        """The last quotes of a shutdown."""
+        if turn.state.stopping is None:
             return
-        if not self.market.signal():
-            return
-        why = self._data_refusal(turn)
-        if why is not None:
-            turn.log_change("signal", f"signal not taken: {why}")
-            return
-        turn.log_change("signal", "")
-        self._signal(turn)
+        for row in event.rows:
+            if row.quote is not None:
+                last = QuoteSeen(
+                    at=turn.at, contract=row.contract, quote=row.quote, source="rest", underlying=row.underlying
+                )
+                self._take_quote(turn, last)
 
-    def _signal(self, turn: Turn) -> None:
-        """Conditions 1-7 and 9 hold, for the first time since the cooldown: count it, and enter if the desk may."""
-        reading = self.market.reading()
-        assert reading is not None
-        turn.set(last_signal_at=turn.at)
-        turn.write(FactSet("last_signal_at", turn.at))
-        turn.log("info", alerts.signal_line(turn.config.symbol, reading))
-        chain = turn.state.chain
-        assert chain is not None
-        why = self._desk_refusal(turn) or chain.selection.why() or None
-        turn.write(Noted(turn.at, "signal", {**numbers(reading), "refused": why}))
-        if why is not None:
-            turn.log("info", f"no entry: {why}")
-            return
-        ticket = turn.state.ticket + 1
-        turn.set(phase=Seeking(ticket, turn.at, reading), ticket=ticket)
-        turn.do(RefreshQuotes(ticket, tuple(row.contract for row in chain.selection.tracked)))
+    def _close(self, turn: DeskTurn, held: Held, leave: risk_manager.Leave) -> None:
+        books.close(turn, held, leave, self._scene(held.strategy, turn.at))
 
-    def _data_refusal(self, turn: Turn) -> str | None:
-        """Condition 9: why the data are not good enough to decide on."""
-        state = turn.state
-        if state.stalled_since is not None:
-            return "data feed stalled"
-        if self.market.is_delayed:
-            return "the feed is delayed: a real-time plan is needed"
-        age = turn.at - self.market.newest_start() - 1
-        if age > turn.config.signal_max_age_seconds:
-            return f"newest bar is {age:.0f}s old"
-        if state.chain is None:
-            return "no chain of today's calls yet"
-        if turn.at - state.chain.received_at > risk_manager.CHAIN_MAX_AGE_S:
-            return f"chain is {turn.at - state.chain.received_at:.0f}s old"
-        return None
+    def _scene(self, name: str, at: float) -> Scene:
+        """Where a strategy sees the underlying; nothing of one that cannot say."""
+        strategy = self.strategies.get(name)
+        try:
+            return Scene() if strategy is None else strategy.scene(at)
+        except Exception as raised:
+            self._count(name, HalfSecondPassed(at=at), raised)
+            return Scene()
 
-    def _desk_refusal(self, turn: Turn) -> str | None:
-        """Condition 8, and whether the way out is proven."""
-        state = turn.state
-        if state.stopping is not None:
-            return "stopping"
-        if isinstance(state.phase, Seeking):
-            return "a contract is being chosen"
-        desk = risk_manager.Desk8(
-            at=turn.at,
-            session=state.session,
-            cutoff_at=0.0 if state.session is None else risk_manager.entry_cutoff(turn.config, state.session),
-            holding=not isinstance(state.phase, Flat),
-            last_exit_at=state.last_exit_at,
-            trades_today=len(state.trades_today),
-            pnl_today=sum(trade.pnl or 0 for trade in state.trades_today),
-            entries_stopped=state.entries_stopped,
-        )
-        return risk_manager.desk_refusal(turn.config, desk) or risk_manager.way_out_refusal(state.way_out)
+    # --- the way out: phone, disk, clock, threads ----------------------------------------------------------------------
 
-    def refusal(self, at: float) -> str | None:
-        """Why there is no entry at this moment, whatever the bars say: conditions 8 and 9, the way out, the signal's cooldown."""
-        turn = Turn(self.config, self.state, at, {})
-        why = self._desk_refusal(turn) or self._data_refusal(turn)
-        last = self.state.last_signal_at
-        left = 0.0 if last is None else self.config.signal_cooldown_seconds - (at - last)
-        return why or (f"signal cooldown, {left:.0f}s left" if left > 0 else None)
+    def _committed(self, turn: DeskTurn, event: Committed) -> None:
+        for owner, why in event.refused.items():
+            self._bar(turn, owner, f"the ledger refuses what it writes: {why}")
+        for trade_id, reason in delivery.committed(turn, event):
+            books.void(turn, trade_id, reason)
 
-    # --- the chain and the entry ---------------------------------------------------------------------------------------
+    def _commit_failed(self, turn: DeskTurn, event: CommitFailed) -> None:
+        for trade_id, why in delivery.commit_failed(turn, event):
+            books.void(turn, trade_id, why)
 
-    def _take_chain(self, turn: Turn, event: ChainArrived) -> None:
-        state = turn.state
-        if state.session is None or event.expiration != state.session.date.isoformat():
-            return
-        if event.right == "put":
-            calls = () if state.chain is None else state.chain.rows
-            spot = self.market.fresh_close(turn.at)
-            sides = [contract_selector.with_greeks(rows, turn.at, state.session, spot) for rows in (calls, event.rows)]
-            turn.set(skew=contract_selector.skew_25(*sides), skew_at=event.at)
-            return
-        if state.chain is not None and event.asked_at < state.chain.asked_at:
-            return
-        if not event.rows and state.chain is not None and state.chain.rows:
-            self._miss_chain(turn, ChainFailed(at=event.at, right=event.right, reason="the answer is empty"))
-            return
-        selection = contract_selector.select(
-            event.rows, turn.at, turn.config, state.session, self.market.fresh_close(turn.at)
-        )
-        turn.set(chain=Chain(event.at, event.asked_at, event.rows, selection, self._apart_since(turn, event)))
-        names = ", ".join(row.contract for row in selection.tracked) or f"none, {selection.emptied_by}"
-        turn.log_change("chain", f"tracked contracts: {names}")
-
-    def _apart_since(self, turn: Turn, event: ChainArrived) -> float | None:
-        """Since when the chain has gone by another price of the underlying than the stream; said when it has for ten seconds."""
-        underlying = next((row.underlying for row in event.rows if row.underlying is not None), None)
-        off = self.market.apart(turn.at, underlying)
-        if off is None:
-            return None
-        before = None if turn.state.chain is None else turn.state.chain.apart_since
-        since = turn.at if before is None else before
-        if turn.at - since >= APART_PATIENCE_S and turn.every("chain apart", 3600.0):
-            turn.log("warning", f"the chain goes by a price of {turn.config.symbol} that is {off:.1%} from the stream's")
-            delivery.say(turn, alerts.chain_apart(turn.config, off, at=turn.at))
-        return since
-
-    def _miss_chain(self, turn: Turn, event: ChainFailed) -> None:
-        turn.tally(chain_misses=1)
-        age = None if turn.state.chain is None else round(turn.at - turn.state.chain.received_at)
-        turn.log_change("chain", f"chain of {event.right}s could not be had: {event.reason}", "warning", last_good_age_s=age)
-        if event.refused and event.right == "call":
-            turn.set(chain=None)  # who is not let in could not price what is bought: the last good chain serves no more
-        if event.refused and turn.every("chain refused", 3600.0):
-            delivery.say(turn, alerts.feed_refused(turn.config, "option chain", event.reason, at=turn.at))
-
-    def _take_refresh(self, turn: Turn, event: QuotesArrived) -> None:
-        phase = turn.state.phase
-        if isinstance(phase, Seeking) and event.ticket == phase.ticket:
-            self._enter(turn, phase, {row.contract: row for row in event.rows}, event.reason)
-        if isinstance(phase, Holding) and turn.state.stopping is not None:
-            for row in event.rows:
-                if row.quote is not None:
-                    last = QuoteSeen(
-                        at=turn.at, contract=row.contract, quote=row.quote, source="rest", underlying=row.underlying
-                    )
-                    holding.take_quote(turn, self.market, last)
-
-    def _enter(self, turn: Turn, seeking: Seeking, fresh: dict[str, Any], reason: str | None) -> None:
-        """The refreshed quotes are here, or will not come: check again, choose, and open or say why not."""
-        turn.set(phase=Flat())
-        state, market = turn.state, self.market
-        if reason:
-            turn.log("warning", f"quotes refreshed only in part: {reason}")
-        why = self._data_refusal(turn) or self._desk_refusal(turn)
-        if why is None and not market.above_vwap():
-            why = f"{turn.config.symbol} fell back to its 1-minute VWAP"
-        if why is None:
-            assert state.chain is not None
-            assert state.session is not None
-            tracked = [fresh.get(row.contract, row) for row in state.chain.selection.tracked]
-            rows = [row for row in tracked if market.apart(turn.at, row.underlying) is None]
-            choice = contract_selector.choose(rows, turn.at, turn.config, state.session, market.fresh_close(turn.at))
-            if choice.row is not None:
-                holding.open_position(turn, market, choice.row, seeking.reading)
-                return
-            why = choice.why if rows else "no contract: the chain goes by another price of the underlying than the stream"
-        turn.write(Noted(turn.at, "near miss", {"refused": why}))
-        turn.log("info", f"no entry: {why}")
-
-    # --- quotes of the held contract -----------------------------------------------------------------------------------
-
-    def _miss_quote(self, turn: Turn, event: QuoteFailed) -> None:
-        phase = turn.state.phase
-        if isinstance(phase, Holding) and event.contract == phase.position.contract:
-            turn.set(phase=replace(phase, distrust=event.reason))
-            turn.log_change("quote", f"quote could not be had: {event.reason}", "warning")
-
-    # --- the way out: phone, clock, threads ----------------------------------------------------------------------------
-
-    def _commit_failed(self, turn: Turn, event: CommitFailed) -> None:
-        delivery.commit_failed(turn, event, holding.void)
-
-    def _clock_checked(self, turn: Turn, event: ClockChecked) -> None:
+    def _clock_checked(self, turn: DeskTurn, event: ClockChecked) -> None:
         """The market's own time decides; where it cannot be had, the bars do."""
         if event.skew_s is None:
             turn.log_change("clock", "the market's time cannot be asked: the bars decide whether the clock is right")
@@ -398,67 +408,73 @@ class Desk:
         if off and turn.every("clock", 3600.0):
             delivery.say(turn, alerts.clock_off(turn.config, event.skew_s, event.source or "", at=turn.at))
 
-    def _trust_clock_by_bars(self, turn: Turn) -> None:
+    def _trust_clock_by_bars(self, turn: DeskTurn) -> None:
         """Bars that arrive as old as bars are when they arrive say that the clock is right."""
         state = turn.state
         if state.way_out.clock is not None and state.clock_by_bars and self.market.is_in_time(turn.at):
             turn.set(way_out=replace(state.way_out, clock=None))
             turn.log_change("clock", "the clock is right, by the bars")
 
-    def _thread_failed(self, turn: Turn, event: ThreadFailed) -> None:
+    def _thread_failed(self, turn: DeskTurn, event: ThreadFailed) -> None:
         turn.log("error", f"thread {event.thread} replaced: {event.reason}")
         delivery.say(turn, alerts.thread_failed(turn.config, event.thread, event.reason, at=turn.at))
 
-    # --- the profile ---------------------------------------------------------------------------------------------------
-
-    def _take_profile(self, turn: Turn, event: ProfileArrived) -> None:
-        if turn.state.day is not None and event.date == turn.state.day.isoformat():
-            self.market.take_profile(event.minutes)
-            turn.log("info", "volume profile ready", sessions=len(event.sessions))
-
-    def _miss_profile(self, turn: Turn, event: ProfileFailed) -> None:
-        turn.log_change("profile", f"no volume profile: {event.reason}", "warning")
-        if turn.config.relative_volume_filter and turn.every(f"profile {event.date}", 86_400.0):
-            delivery.say(turn, alerts.no_profile(turn.config, event.reason, at=turn.at))
-
-    def _want_profile(self, turn: Turn) -> None:
-        session = turn.state.session
-        near = session is not None and session.open_at - PROFILE_AHEAD_S <= turn.at < session.close_at
-        if near and session is not None and not self.market.has_profile() and turn.every("profile", RETRY_S):
-            turn.do(FetchProfile(session.date.isoformat()))
-
     # --- time ----------------------------------------------------------------------------------------------------------
 
-    def _tick(self, turn: Turn, event: HalfSecondPassed) -> None:
+    def _tick(self, turn: DeskTurn, event: HalfSecondPassed) -> None:
+        """The desk's part of time, before the strategies hear of it."""
         if turn.at < turn.state.at - MAX_SKEW_S:
             self._put_back(turn)
         turn.set(at=turn.at)
         self._roll(turn)
-        feed.watch(turn, self.market)
+        if (stalled := feed.watch(turn, self.market)) is not None:
+            self._take(stalled)
         feed.watch_delay(turn, self.market)
-        holding.tick(turn, self.market)
-        self._watch_seeking(turn)
-        self._want_profile(turn)
+        books.tick(turn)
+
+    def _after_tick(self, turn: DeskTurn) -> None:
+        """And after: what was left open too long, sight, what is owed, the day's messages, the end."""
+        self._close_overdue(turn)
+        sight.watch(turn, self.market)
         self._trust_clock_by_bars(turn)
-        feed.ask_history_again(turn)
-        delivery.tick(turn, holding.void)
+        feed.ask_history_again(turn, self.symbols)
+        for trade_id, why in delivery.tick(turn):
+            books.void(turn, trade_id, why)
         if turn.at - turn.state.phone_asked_at >= outbox.check_every_s(turn.state.line, turn.at, turn.config):
             turn.set(phone_asked_at=turn.at)
             turn.do(CheckPhone())
-        if turn.in_hours():
-            self._progress(turn)
         if daily.is_morning(turn) and self._first_today(turn, "morning"):
-            daily.say_go(turn, self.market)
+            daily.say_go(turn, self.market, self.statuses(turn.at))
         if daily.is_evening(turn) and self._first_today(turn, "summary"):
-            daily.say_summary(turn, self.market)
+            daily.say_summary(turn, self.statuses(turn.at))
         if turn.state.way_out.starts is not None and turn.at - turn.state.started_at >= STEADY_S:
             turn.set(way_out=replace(turn.state.way_out, starts=None))
             turn.write(FactSet("crashes", 0.0))
         self._stop_in_order(turn)
 
-    def _put_back(self, turn: Turn) -> None:
+    def _close_overdue(self, turn: DeskTurn) -> None:
+        """A position that its strategy should have left is closed without it."""
+        for held in turn.state.open():
+            out_by = self._out_by.get(held.strategy)
+            if out_by is not None and turn.at >= max(out_by + OUT_BY_GRACE_S, held.wait_until):
+                self._close(
+                    turn, held, risk_manager.Leave("time stop", f"Time stop {risk_manager.hhmm(out_by)} ET, by the desk")
+                )
+
+    def statuses(self, at: float) -> list[Status]:
+        """What each strategy has to say of itself now; one that cannot says that."""
+        said = []
+        for name, strategy in self.strategies.items():
+            turn = Turn(self.config, Sheet(self._sheet.state, {}), at, name, self.owners[name])
+            try:
+                said.append(strategy.status(turn))
+            except Exception as raised:
+                said.append(Status(name, refusal=f"it cannot say: {type(raised).__name__}"))
+        return said
+
+    def _put_back(self, turn: DeskTurn) -> None:
         """The clock was ahead and follows the market's again: as in a new life no moment may lie ahead, and a price comes first."""
-        state, phase = turn.state, turn.state.phase
+        state = turn.state
         turn.log("warning", "the clock was put back", by_s=round(state.at - turn.at))
         soon = turn.at + outbox.IN_FLIGHT_S
         turn.due.clear()
@@ -466,34 +482,17 @@ class Desk:
         turn.set(
             started_at=turn.at,
             phone_asked_at=0.0,
-            last_signal_at=by(turn.at, state.last_signal_at),
             last_exit_at=by(turn.at, state.last_exit_at),
-            chain=None,
             stalled_since=None,
             outbox={key: replace(row, next_at=min(row.next_at, soon)) for key, row in state.outbox.items()},
         )
-        if isinstance(phase, Seeking):
-            turn.set(phase=Flat())
-        if isinstance(phase, Holding):
-            holding.resume(turn, phase.position)
+        for held in state.open():
+            books.resume(turn, held.strategy, held.position)
+        for strategy in self.strategies.values():
+            self._turn(strategy.name).due.clear()
+            self._guarded(strategy.name, HalfSecondPassed(at=turn.at), strategy.hear, PutBack())
 
-    def _watch_seeking(self, turn: Turn) -> None:
-        phase = turn.state.phase
-        if isinstance(phase, Seeking) and turn.at - phase.since >= turn.config.http_timeout_seconds + REFRESH_GRACE_S:
-            self._enter(turn, phase, {}, "no answer in time")
-
-    def _progress(self, turn: Turn) -> None:
-        session = turn.state.session
-        assert session is not None
-        if turn.every("progress", PROGRESS_S):
-            volume, state = self.market.session_volume(), feed.condition(turn, self.market)
-            for line in alerts.progress_lines(turn.config.symbol, self.market.reading(), volume, state):
-                turn.log("info", line)
-        cutoff = risk_manager.entry_cutoff(turn.config, session)
-        if turn.at >= cutoff and turn.every("cutoff", CUTOFF_REMINDER_S):
-            turn.log("info", f"⏰ No entries allowed after {risk_manager.hhmm(cutoff)} ET")
-
-    def _first_today(self, turn: Turn, topic: str) -> bool:
+    def _first_today(self, turn: DeskTurn, topic: str) -> bool:
         """True once a day for this topic, across restarts."""
         today = str(turn.state.day)
         if turn.state.told_on.get(topic) == today:
@@ -504,59 +503,55 @@ class Desk:
 
     # --- people and the end --------------------------------------------------------------------------------------------
 
-    def _obey(self, turn: Turn, event: OperatorSpoke) -> None:
+    def _obey(self, turn: DeskTurn, event: OperatorSpoke) -> None:
         """A person's word; every one is written to the ledger."""
         turn.log("warning", f"by hand: {event.command}", who=event.who)
         if event.command in ("took_it", "sold_it", "skipped_it"):
-            holding.take_word(turn, event)
+            books.take_word(turn, event)
             return
         turn.write(Noted(turn.at, event.command, {"who": event.who, "price": event.price}))
-        phase = turn.state.phase
         match event.command:
             case "stop_entries" | "resume_entries":
                 stopped = event.command == "stop_entries"
-                turn.set(entries_stopped=stopped)
+                turn.set(entries_stopped=stopped, barred=turn.state.barred if stopped else {})
                 turn.write(FactSet("entries_stopped", "yes" if stopped else "no"))
             case "close_now":
-                if isinstance(phase, Holding) and event.trade_id in (None, phase.position.id):
-                    holding.close(turn, self.market, risk_manager.Leave("by hand", "Closed by hand"))
+                for held in turn.state.open():
+                    if event.trade_id in (None, held.position.id):
+                        self._close(turn, held, risk_manager.Leave("by hand", "Closed by hand"))
 
-    def _stop(self, turn: Turn, event: StopRequested) -> None:
+    def _stop(self, turn: DeskTurn, event: StopRequested) -> None:
         if turn.state.stopping is not None:
             return
         turn.set(stopping=Stopping(turn.at, event.reason))
         turn.log("info", f"stopping: {event.reason}")
-        phase = turn.state.phase
-        if isinstance(phase, Seeking):
-            turn.set(phase=Flat())
-        if isinstance(phase, Holding):
-            if turn.config.on_shutdown == "keep":
-                if delivery.never_announced(turn.state, phase.position.id):
-                    holding.void(turn, "the worker ended before its BUY could be delivered")
-                else:
-                    delivery.say(turn, alerts.going_down(turn.config, phase.position, at=turn.at))
+        for held in turn.state.open():
+            position = held.position
+            if turn.config.on_shutdown != "keep":
+                turn.hold(replace(held, wait_until=turn.at + LAST_QUOTE_S))
+                turn.do(RefreshQuotes(turn.ticket(), (position.contract,)))
+            elif delivery.never_announced(turn.state, position.id):
+                books.void(turn, position.id, "the worker ended before its BUY could be delivered")
             else:
-                ticket = turn.state.ticket + 1
-                turn.set(ticket=ticket, phase=replace(phase, wait_until=turn.at + LAST_QUOTE_S))
-                turn.do(RefreshQuotes(ticket, (phase.position.contract,)))
+                delivery.say(turn, alerts.going_down(turn.config, position, at=turn.at))
 
-    def _stop_in_order(self, turn: Turn) -> None:
+    def _stop_in_order(self, turn: DeskTurn) -> None:
         """Close with a last quote, wait for the SELL to be told, then end; the outbox has the rest."""
         stopping = turn.state.stopping
-        if stopping is None or isinstance(turn.state.phase, Halted):
+        if stopping is None or turn.state.ended:
             return
-        phase = turn.state.phase
-        if isinstance(phase, Holding) and turn.config.on_shutdown == "close":
-            if phase.wait_until and turn.at < phase.wait_until:
+        if turn.config.on_shutdown == "close":
+            if any(held.wait_until and turn.at < held.wait_until for held in turn.state.open()):
                 return
-            holding.close(turn, self.market, risk_manager.Leave("shutdown", "Shutdown"))
+            for held in turn.state.open():
+                self._close(turn, held, risk_manager.Leave("shutdown", "Shutdown"))
         if not stopping.told:
             turn.set(stopping=replace(stopping, told=True))
             delivery.say(turn, alerts.ended(turn.config, turn.state.record, stopping.reason, at=turn.at))
         begun_at = max(stopping.since, turn.state.last_exit_at or 0.0)
         patience = LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S
         if not delivery.owes(turn.state) or turn.at >= begun_at + patience:
-            turn.set(phase=Halted(stopping.reason))
+            turn.set(ended=stopping.reason)
             turn.write(FactSet("running_since", None))
             turn.write(FactSet("crashes", 0.0))
             turn.do(Exit(0))

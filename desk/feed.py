@@ -6,11 +6,14 @@ silence of the whole basket; bars that come a quarter of an hour late are a plan
 
 from __future__ import annotations
 
+from typing import Any
+
 import alerts
 from desk import delivery
+from desk.market import Market
 from desk.state import Turn
+from desk.strategy import Restored, Stalled
 from events import Backfill, BackfillFailed, Bar, BarsFetched, FeedConnected, FeedDropped, FeedRefused, JunkDropped
-from strategies.vwap.windows import Market
 
 HISTORY_S = 1800
 HISTORY_PATIENCE_S = 60.0
@@ -23,7 +26,7 @@ JUNK_MANY, JUNK_AGAIN_S = 100, 3600.0
 # --- history -----------------------------------------------------------------------------------------------------------
 
 
-def ask_history(turn: Turn, *symbols: str) -> None:
+def ask_history(turn: Turn[Any], *symbols: str) -> None:
     """The last half hour of these symbols, and again if no answer comes."""
     session = turn.state.session
     if session is not None and turn.in_hours():
@@ -33,24 +36,21 @@ def ask_history(turn: Turn, *symbols: str) -> None:
             turn.due[history_of(symbol)] = turn.at + HISTORY_PATIENCE_S
 
 
-def ask_history_again(turn: Turn) -> None:
-    both = (turn.config.symbol, turn.config.leader)
-    late = [symbol for symbol in both if turn.at >= turn.due.get(history_of(symbol), float("inf"))]
+def ask_history_again(turn: Turn[Any], symbols: tuple[str, ...]) -> None:
+    late = [symbol for symbol in symbols if turn.at >= turn.due.get(history_of(symbol), float("inf"))]
     if late:
         for symbol in late:
             del turn.due[history_of(symbol)]
         ask_history(turn, *late)
 
 
-def take_history(turn: Turn, market: Market, event: BarsFetched) -> None:
-    market.take_history(event)
+def take_history(turn: Turn[Any], event: BarsFetched) -> None:
     turn.due.pop(history_of(event.symbol), None)
-    covered = market.coverage_s()
     turn.log_change(history_of(event.symbol), "")
-    turn.log("info", f"history of {event.symbol} taken in", bars=len(event.bars), coverage_s=covered)
+    turn.log("info", f"history of {event.symbol} taken in", bars=len(event.bars))
 
 
-def miss_history(turn: Turn, event: BackfillFailed) -> None:
+def miss_history(turn: Turn[Any], event: BackfillFailed) -> None:
     topic = history_of(event.symbol)
     turn.log_change(topic, f"{topic} could not be had: {event.reason}", "warning")
     turn.due[topic] = turn.at + (HISTORY_REFUSED_S if event.refused else HISTORY_RETRY_S)
@@ -65,40 +65,36 @@ def history_of(symbol: str) -> str:
 # --- the sockets -------------------------------------------------------------------------------------------------------
 
 
-def connected(turn: Turn, market: Market, event: FeedConnected) -> None:
+def connected(turn: Turn[Any], symbols: tuple[str, ...], event: FeedConnected) -> None:
     turn.log("info", f"{event.feed} socket subscribed")
     if event.feed == "stocks":
-        market.lost_sight()
-        market.in_sight(event.at)
-        ask_history(turn, turn.config.symbol, turn.config.leader)
+        ask_history(turn, *symbols)
 
 
-def dropped(turn: Turn, market: Market, event: FeedDropped) -> None:
+def dropped(turn: Turn[Any], event: FeedDropped) -> None:
     turn.log("warning", f"{event.feed} socket lost: {event.reason}", retry_in_s=round(event.retry_in_s, 1))
     if event.feed == "stocks":
         turn.tally(drops=1)
-        market.lost_sight()
 
 
-def refused(turn: Turn, market: Market, event: FeedRefused) -> None:
+def refused(turn: Turn[Any], event: FeedRefused) -> None:
     """The owner is told once of a reason; without the options socket quotes come by REST, so that is said seldom."""
     if event.feed == "options":
         turn.log_change("options", f"options socket not available, quotes come by REST: {event.reason}")
         if turn.config.options_stream == "on" and turn.every("options refused", REFUSED_AGAIN_S):
             say_refused(turn, event)
         return
-    market.lost_sight()
     if turn.state.feed_refused != event.reason:
         turn.set(feed_refused=event.reason)
         turn.log("error", f"{event.feed} feed refused: {event.reason}")
         say_refused(turn, event)
 
 
-def say_refused(turn: Turn, event: FeedRefused) -> None:
+def say_refused(turn: Turn[Any], event: FeedRefused) -> None:
     delivery.say(turn, alerts.feed_refused(turn.config, f"{event.feed} feed", event.reason, at=turn.at, busy=event.busy))
 
 
-def junk_dropped(turn: Turn, event: JunkDropped) -> None:
+def junk_dropped(turn: Turn[Any], event: JunkDropped) -> None:
     count = sum(event.counts.values())
     turn.tally(junk=count)
     turn.log("warning", f"malformed input dropped from {event.feed}", **dict(event.counts))
@@ -110,48 +106,48 @@ def junk_dropped(turn: Turn, event: JunkDropped) -> None:
 # --- silence and delay -------------------------------------------------------------------------------------------------
 
 
-def watch(turn: Turn, market: Market) -> None:
-    """Silence of the whole basket for five seconds is a stall: say it, pause signals and the VWAP exits."""
+def watch(turn: Turn[Any], market: Market) -> Stalled | None:
+    """Silence of the whole basket for five seconds is a stall: say it, so that what rests on the newest bar pauses."""
     state = turn.state
     if not turn.in_hours() or state.session is None:
         if state.stalled_since is not None:
             turn.set(stalled_since=None)
-        return
+        return None
     silent = market.silence(turn.at, max(state.started_at, state.session.open_at + SILENT_S))
     if state.stalled_since is not None or silent < SILENT_S:
-        return
+        return None
     turn.set(stalled_since=turn.at - silent)
-    market.reset_below()
     turn.log("warning", "data feed stalled: no bars of any symbol", silent_s=round(silent, 1))
     if not state.feed_refused:
         delivery.say(turn, alerts.data_stall(turn.config, silent, at=turn.at))
+    return Stalled()
 
 
-def back(turn: Turn, market: Market, bar: Bar) -> None:
-    """A bar of the basket ends a stall, and a refusal. What history tells of the stall later starts no run below the VWAP."""
+def back(turn: Turn[Any], symbols: tuple[str, ...], bar: Bar) -> Restored | None:
+    """A bar of the basket ends a stall, and a refusal."""
     since = turn.state.stalled_since
-    if bar.symbol not in market.basket:
-        return
     turn.set(stalled_since=None, feed_refused="")
     if since is None:
-        return
-    market.reset_below(bar.start)
+        return None
     turn.tally(stalls=1, stalled_s=turn.at - since)
     turn.log("info", "data feed restored", stalled_s=round(turn.at - since, 1))
     delivery.say(turn, alerts.data_restored(turn.config, turn.at - since, at=turn.at))
-    ask_history(turn, turn.config.symbol, turn.config.leader)
+    ask_history(turn, *symbols)
+    return Restored(bar.start)
 
 
-def condition(turn: Turn, market: Market) -> str:
+def condition(turn: Turn[Any]) -> str:
     """How the feed does, in a word or two."""
     since = turn.state.stalled_since
     if since is not None:
         return f"stalled for {alerts.lasting(turn.at - since)}"
-    return f"delayed by {alerts.lasting(market.delay_s)}" if market.is_delayed else "active"
+    return f"delayed by {alerts.lasting(turn.state.delay_s)}" if turn.state.delayed else "active"
 
 
-def watch_delay(turn: Turn, market: Market) -> None:
+def watch_delay(turn: Turn[Any], market: Market) -> None:
     """Bars that come a quarter of an hour late are a plan without real-time data: nothing is traded on them."""
+    if market.is_delayed != turn.state.delayed:
+        turn.set(delayed=market.is_delayed, delay_s=market.delay_s)
     if market.is_delayed and turn.every("delay", 86_400.0):
         reason = f"its bars come {market.delay_s:.0f}s late: the plan is delayed"
         turn.log("error", f"stocks feed refused: {reason}")

@@ -1,44 +1,41 @@
-"""What the desk knows: its phases as types, one frozen state that is replaced whole, and the turn that replaces it."""
+"""What the desk knows: one frozen state that is replaced whole, and the turns that replace it."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from datetime import time, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from contract_selector import Selection
 from desk.outbox import Line
-from events import AnyAction, AnyWrite, ChainRow, Commit, Explain, Noted, Outgoing, Position, Quote, Remembered, Trade
+from events import AnyAction, AnyWrite, Commit, Explain, Noted, Outgoing, Part, Position, Quote, Remembered, Trade
 from pnl_tracker import Record
 from risk_manager import WayOut
-from signals import Reading
 from utils import Session, unix_time
 
 if TYPE_CHECKING:
     from config import Config
 
 
-class Flat(Struct, frozen=True, tag=True):
-    """No position, none in sight."""
+class Settling(Struct, frozen=True):
+    """A position outlived its session; its settlement price is being asked for."""
+
+    tries: int = 0
+    next_at: float = 0.0
 
 
-class Seeking(Struct, frozen=True, tag=True):
-    """A signal was seen; fresh quotes of the tracked contracts were asked for under `ticket`."""
-
-    ticket: int
-    since: float
-    reading: Reading
-
-
-class Holding(Struct, frozen=True, tag=True):
-    """A position is open. `quote` is its last fresh quote, `marked_at` is when a usable one last came.
+class Held(Struct, frozen=True):
+    """An open position as the desk sees it: the last fresh quote, its mark where it was usable, and since when none is trusted.
 
     Until `wait_until` nothing is decided before a price was seen: after a restart, and for the last quote of a shutdown.
     """
 
+    strategy: str
     position: Position
     since: float
     quote: Quote | None = None
@@ -46,33 +43,8 @@ class Holding(Struct, frozen=True, tag=True):
     marked_at: float | None = None
     distrust: str = ""
     wait_until: float = 0.0
-
-
-class Settling(Struct, frozen=True, tag=True):
-    """A position outlived its session; its settlement price is being asked for."""
-
-    position: Position
-    tries: int = 0
-    next_at: float = 0.0
-
-
-class Halted(Struct, frozen=True, tag=True):
-    """Nothing more is decided."""
-
-    reason: str
-
-
-Phase = Flat | Seeking | Holding | Settling | Halted
-
-
-class Chain(Struct, frozen=True):
-    """The newest calls of today, and which of them are tracked. `apart_since`: they go by another price of the underlying."""
-
-    received_at: float
-    asked_at: float
-    rows: tuple[ChainRow, ...]
-    selection: Selection
-    apart_since: float | None = None
+    blind_since: float | None = None
+    settling: Settling | None = None
 
 
 class Stopping(Struct, frozen=True):
@@ -85,7 +57,7 @@ class Pending(Struct, frozen=True):
     """A commit on its way to the disk, and the alerts that wait for it."""
 
     since: float
-    writes: tuple[AnyWrite, ...]
+    parts: tuple[Part, ...]
     alert_ids: tuple[str, ...] = ()
 
 
@@ -108,8 +80,9 @@ NOTED_KEPT = 300
 
 
 class State(Struct, frozen=True):
-    """All that is known besides the windows of bars; any thread may read it.
+    """All that is known besides the windows of bars and what each strategy remembers; any thread may read it.
 
+    `owners` tells whose a trade of this life is, `faults` when a part failed of late, `barred` why a strategy may not enter.
     `told`: the last alerts that nothing can happen to any more. `noted`: the day's signals, near misses and words by hand.
     """
 
@@ -117,12 +90,8 @@ class State(Struct, frozen=True):
     started_at: float = 0.0
     day: datetime.date | None = None
     session: Session | None = None
-    phase: Phase = Flat()
-    chain: Chain | None = None
-    skew: float | None = None
-    skew_at: float = 0.0
+    held: dict[str, Held] = {}
     last_exit_at: float | None = None
-    last_signal_at: float | None = None
     entries_stopped: bool = False
     record: Record = Record()
     trades: tuple[Trade, ...] = ()
@@ -138,24 +107,48 @@ class State(Struct, frozen=True):
     way_out: WayOut = WayOut(phone="the phone has not been proven yet", clock="the clock has not been proven yet")
     clock_by_bars: bool = False
     stalled_since: float | None = None
-    blind_since: float | None = None
+    delayed: bool = False
+    delay_s: float = 0.0
     feed_refused: str = ""
+    owners: dict[str, str] = {}
+    faults: dict[str, tuple[float, ...]] = {}
+    barred: dict[str, str] = {}
     commit: int = 0
     pending: dict[int, Pending] = {}
     ticket: int = 0
     stopping: Stopping | None = None
+    ended: str = ""
+
+    def open(self) -> tuple[Held, ...]:
+        """The positions that are followed to an exit; what outlived its session is only settled."""
+        return tuple(held for held in self.held.values() if held.settling is None)
+
+    @property
+    def blind_since(self) -> float | None:
+        """Since when a position has had no trusted price; None while each has one."""
+        return min((held.blind_since for held in self.held.values() if held.blind_since is not None), default=None)
+
+
+class Kept(Struct, frozen=True):
+    """What one owner of the desk carries from turn to turn: `memory` is a strategy's own, as JSON that it reads.
+
+    `said` is what was last logged of a topic, `due` when each repeated thing may be said or asked again.
+    """
+
+    said: dict[str, str] = {}
+    due: dict[str, float] = {}
+    memory: Raw = Raw(b"null")
 
 
 class Memory(Struct, frozen=True):
     """All that a desk carries from one turn to the next but the windows of bars, so that the tape can begin anywhere without them.
 
-    `due` is when each repeated thing may be said again.
+    `owners` are the desk itself and each strategy, by name.
     """
 
     remembered: Remembered
     state: State
-    said: dict[str, str]
-    due: dict[str, float]
+    owners: dict[str, Kept]
 
 
 def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Trade, ...]:
@@ -166,39 +159,120 @@ def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Tra
     return tuple(trade for trade in trades if begins <= trade.opened_at < ends)
 
 
-class Turn:
-    """One turn of the desk: the state as it becomes, and what is to be done, written and said because of it.
+class Sheet:
+    """One turn of the whole desk: the state as it becomes, and what is done, written and said because of it, by all owners.
 
-    Nothing of it counts until the desk takes it over whole. `said` is what was last logged of a topic, `due` when one is due again.
+    `facts` are what the ledger kept of the last life.
     """
 
-    __slots__ = ("actions", "at", "config", "due", "said", "state", "to_say", "writes")
+    __slots__ = ("actions", "facts", "state", "to_say", "writes")
 
-    def __init__(
-        self, config: Config, state: State, at: float, said: dict[str, str], due: dict[str, float] | None = None
-    ) -> None:
-        self.config = config
+    def __init__(self, state: State, facts: Mapping[str, float | str | None]) -> None:
         self.state = state
-        self.at = at
-        self.said = said
-        self.due = {} if due is None else due
+        self.facts = facts
         self.actions: list[AnyAction] = []
-        self.writes: list[AnyWrite] = []
+        self.writes: list[tuple[str, AnyWrite]] = []
         self.to_say: list[str] = []
 
+    def seal(self, at: float) -> list[AnyAction]:
+        """Put all that is to be written into one commit, in order, what one owner writes in a row as one part; give the actions."""
+        if self.writes:
+            runs = groupby(self.writes, key=itemgetter(0))
+            parts = tuple(Part(owner, tuple(write for _, write in run)) for owner, run in runs)
+            commit = Commit(self.state.commit + 1, parts)
+            pending = Pending(at, commit.parts, tuple(self.to_say))
+            self.state = replace(self.state, commit=commit.commit, pending={**self.state.pending, commit.commit: pending})
+            self.actions.append(commit)
+        return self.actions
+
+
+M = TypeVar("M")
+
+
+class Own(Generic[M]):
+    """What one owner carries from turn to turn, as it is in memory."""
+
+    __slots__ = ("due", "memory", "said")
+
+    def __init__(self, memory: M) -> None:
+        self.memory = memory
+        self.said: dict[str, str] = {}
+        self.due: dict[str, float] = {}
+
+
+class Mark(NamedTuple):
+    """Where a turn stood before a call."""
+
+    state: State
+    memory: Any
+    said: dict[str, str]
+    due: dict[str, float]
+    counts: tuple[int, int, int]
+
+
+class Turn(Generic[M]):
+    """One owner's side of a turn. Nothing of it counts until the desk takes it over whole.
+
+    `memory` is the owner's own, frozen; `said` is what was last logged of a topic, `due` when one is due again.
+    """
+
+    __slots__ = ("at", "config", "due", "memory", "owner", "said", "sheet")
+
+    def __init__(self, config: Config, sheet: Sheet, at: float, owner: str, own: Own[M]) -> None:
+        self.config = config
+        self.sheet = sheet
+        self.at = at
+        self.owner = owner
+        self.memory = own.memory
+        self.said = dict(own.said)
+        self.due = dict(own.due)
+
+    @property
+    def state(self) -> State:
+        return self.sheet.state
+
+    def mark(self) -> Mark:
+        sheet = self.sheet
+        counts = len(sheet.actions), len(sheet.writes), len(sheet.to_say)
+        return Mark(sheet.state, self.memory, self.said.copy(), self.due.copy(), counts)
+
+    def back_to(self, mark: Mark) -> None:
+        """Undo what was done since: state, memory, what is asked, written and said."""
+        sheet = self.sheet
+        sheet.state, self.memory, self.said, self.due = mark.state, mark.memory, mark.said, mark.due
+        actions, writes, to_say = mark.counts
+        del sheet.actions[actions:], sheet.writes[writes:], sheet.to_say[to_say:]
+
     def set(self, **changes: Any) -> None:
-        self.state = replace(self.state, **changes)
+        self.sheet.state = replace(self.sheet.state, **changes)
+
+    def remember(self, **changes: Any) -> None:
+        self.memory = replace(self.memory, **changes)  # type: ignore[type-var]
+
+    def hold(self, held: Held) -> None:
+        """Put an open position, as it is now, in its place."""
+        self.set(held={**self.state.held, held.position.id: held})
+
+    def let_go(self, trade_id: str) -> None:
+        self.set(held={key: held for key, held in self.state.held.items() if key != trade_id})
 
     def do(self, action: AnyAction) -> None:
-        self.actions.append(action)
+        self.sheet.actions.append(action)
 
-    def write(self, write: AnyWrite) -> None:
-        self.writes.append(write)
+    def write(self, write: AnyWrite, trade_id: str | None = None) -> None:
+        """Put it into this turn's commit: into the part of whose trade it is about, else into this owner's."""
+        owner = self.owner if trade_id is None else self.state.owners.get(trade_id, self.owner)
+        self.sheet.writes.append((owner, write))
         if isinstance(write, Noted):
             self.set(noted=(*self.state.noted, write)[-NOTED_KEPT:])
 
+    def ticket(self) -> int:
+        """A number for a question, so that its answer finds who asked."""
+        self.set(ticket=self.state.ticket + 1)
+        return self.state.ticket
+
     def log(self, level: Level, text: str, **fields: float | str | None) -> None:
-        self.actions.append(Explain(level, text, fields))
+        self.sheet.actions.append(Explain(level, text, fields))
 
     def log_change(self, topic: str, text: str, level: Level = "info", **fields: float | str | None) -> None:
         """Say it when it changes, not again and again; an empty text says nothing, and lets the next one be said."""
@@ -222,12 +296,3 @@ class Turn:
     def in_hours(self) -> bool:
         session = self.state.session
         return session is not None and session.open_at <= self.at < session.close_at
-
-    def seal(self) -> list[AnyAction]:
-        """Put all that is to be written into one commit, and give the actions."""
-        if self.writes:
-            number = self.state.commit + 1
-            pending = Pending(self.at, tuple(self.writes), tuple(self.to_say))
-            self.set(commit=number, pending={**self.state.pending, number: pending})
-            self.actions.append(Commit(number, pending.writes))
-        return self.actions

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from disk.schema import WORKING, Connection, Line, Refused, Transaction, moment, row_digest, to_json
+from disk.schema import WORKING, Connection, Line, Refused, Savepoint, Transaction, moment, row_digest, to_json
 from events import (
     AlertChanged,
     AnyWrite,
@@ -22,6 +23,7 @@ from events import (
     Mills,
     Noted,
     Outgoing,
+    Part,
     Position,
     PositionClosed,
     PositionMarked,
@@ -32,19 +34,31 @@ from events import (
 )
 from utils import SHARES
 
+DESK = "desk"
 DAY_S = 86_400
 REMEMBERED_ALERTS_S = 2 * DAY_S
 REMEMBERED_NOTES = 300
 FIXED_PARTS = ("id", "contract", "strike", "expiration", "opened_at", "entry", "entry_quote", "signal")
 
 
-def write(connection: Connection, writes: Sequence[AnyWrite]) -> None:
-    """All of `writes` in one transaction, or none: Refused, or the connection's own error."""
+def write(connection: Connection, parts: Sequence[Part]) -> dict[str, str]:
+    """All parts in one transaction, or none: Refused, or the connection's own error.
+
+    A strategy's part that contradicts the ledger is left out alone; the answer says why, by owner. The desk's own is Refused.
+    """
+    refused: dict[str, str] = {}
     with Transaction(connection):
         book = _Book(connection)
-        for item in writes:
-            book.enter(item)
-        book.seal(writes)
+        for part in parts:
+            try:
+                with Savepoint(connection), book.kept():
+                    book.enter_all(part.writes)
+            except Refused as why:
+                if part.owner == DESK:
+                    raise
+                refused[part.owner] = str(why)
+        book.seal()
+    return refused
 
 
 def prune(connection: Connection, before: float) -> int:
@@ -54,7 +68,7 @@ def prune(connection: Connection, before: float) -> int:
         old = connection.execute("SELECT id FROM outbox WHERE settled_at < ?", (before,)).fetchall()
         for (key,) in old:
             book.put("outbox", key, None)
-        book.seal(())
+        book.seal()
     return len(old)
 
 
@@ -63,7 +77,7 @@ def mark_restored(connection: Connection, now: float, snapshot: str, kept_copy: 
     waiting = [outgoing for outgoing in load(connection, now).outbox if outgoing.settled_at is None]
     said = [structs.replace(out, attempts=max(out.attempts, 1), maybe_seen=True, outcome="unknown") for out in waiting]
     note = Noted(now, "restored", {"snapshot": snapshot, "kept_copy": kept_copy})
-    write(connection, (note, *map(AlertChanged, said)))
+    write(connection, [Part(DESK, (note, *map(AlertChanged, said)))])
 
 
 class _Book:
@@ -97,8 +111,10 @@ class _Book:
             case Noted(at, kind, body):
                 self._line(at, "noted", kind, to_json(body))
 
-    def seal(self, writes: Sequence[AnyWrite]) -> None:
-        """Refuse what does not hold together as a whole, then write down what everything adds up to."""
+    def enter_all(self, writes: Sequence[AnyWrite]) -> None:
+        """One part; Refused where it does not hold together as a whole."""
+        for item in writes:
+            self.enter(item)
         alerts = [item.outgoing.alert for item in writes if isinstance(item, AlertChanged)]
         for alert in alerts:
             if alert.trade_id is not None and not self._lines_of(alert.trade_id, "opened"):
@@ -108,6 +124,19 @@ class _Book:
                 alert.kind == "BUY" and alert.trade_id == item.position.id for alert in alerts
             ):
                 raise Refused(f"position {item.position.id} was opened without its BUY")
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What was added up so far stands if what follows is refused."""
+        before = self._lines, self._head, self._working, self._balance
+        try:
+            yield
+        except Refused:
+            self._lines, self._head, self._working, self._balance = before
+            raise
+
+    def seal(self) -> None:
+        """Write down what everything adds up to."""
         self._sql.execute(
             "UPDATE seal SET lines = ?, head = ?, working = ?", (self._lines, self._head, f"{self._working:064x}")
         )

@@ -29,7 +29,7 @@ from disk import book as ledger_book
 from disk import schema as ledger_schema
 from disk.folder import DataFolder, DiskFailed, DiskTrouble, FolderBusy, sync_folder, trouble, write_durably
 from disk.schema import Refused
-from events import AnyWrite, PositionClosed, Remembered
+from events import Part, PositionClosed, Remembered
 from utils import new_york
 
 __all__ = [
@@ -116,15 +116,18 @@ class Ledger:
         with self._owned():
             return ledger_book.load(self._connection, self._now)
 
-    def commit(self, writes: Sequence[AnyWrite]) -> None:
-        """All of `writes` in one durable transaction, or none of it.
+    def commit(self, parts: Sequence[Part]) -> dict[str, str]:
+        """All parts in one durable transaction, or none; but one that contradicts the ledger is left out: by owner, why.
 
-        Refused: the writes contradict the ledger. DiskTrouble, if not `must_stop`: try again later. LedgerDamaged: stop.
+        Refused: the desk's own part contradicts it. DiskTrouble, if not `must_stop`: try again later. LedgerDamaged: stop.
         """
+        refused: dict[str, str] = {}
         with self._owned():
-            if writes:
-                ledger_book.write(self._connection, writes)
-        self._snapshot_due |= any(isinstance(item, PositionClosed) for item in writes)
+            if parts:
+                refused = ledger_book.write(self._connection, parts)
+        written = (item for part in parts if part.owner not in refused for item in part.writes)
+        self._snapshot_due |= any(isinstance(item, PositionClosed) for item in written)
+        return refused
 
     def holds_position(self) -> bool:
         """Whether a position is open: then nothing that takes long may stand in a commit's way."""

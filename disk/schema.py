@@ -267,6 +267,22 @@ class Transaction:
                 self._connection.execute("ROLLBACK")
 
 
+class Savepoint:
+    """What is done inside is undone alone if it fails."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("SAVEPOINT part")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._connection.in_transaction:
+            if kind is not None:
+                self._connection.execute("ROLLBACK TO part")
+            self._connection.execute("RELEASE part")
+
+
 # --- bytes -------------------------------------------------------------------------------------------------------------
 
 

@@ -73,11 +73,11 @@ class Head(Struct, frozen=True, tag="head"):
 
 
 class Batch(Struct, frozen=True, tag="batch", omit_defaults=True, gc=False):
-    """What waited together, and what came of it; `raised` names the exception if the desk could not decide."""
+    """What waited together, and what came of it; `raised` names the exceptions of whose part failed."""
 
     events: Sequence[AnyEvent]
     actions: Sequence[AnyAction] = ()
-    raised: str = ""
+    raised: dict[str, str] = {}
 
 
 class End(Struct, frozen=True, tag="end"):
@@ -89,7 +89,7 @@ class Recorded(Struct, frozen=True, tag="batch", gc=False):
 
     events: list[AnyEvent]
     actions: msgspec.Raw = msgspec.Raw(b"[]")
-    raised: str = ""
+    raised: dict[str, str] = {}
 
 
 def settings_of(config: Config) -> dict[str, str]:
@@ -125,9 +125,10 @@ class Tape:
         self._head(desk, new_york(self.clock.now()).date())
         self._thread.start()
 
-    def take(self, desk: Desk, events: Sequence[AnyEvent], actions: Sequence[AnyAction] = (), raised: str = "") -> None:
+    def take(self, desk: Desk, events: Sequence[AnyEvent], actions: Sequence[AnyAction] = ()) -> None:
         """Keep a batch that was just decided. Costs a microsecond; never waits, never raises."""
         if not self.ended:
+            raised = {fault.owner: type(fault.raised).__name__ for fault in desk.faults}
             self._box.append(Batch(events, actions, raised))
             if len(self._box) > BACKLOG_MAX:
                 self.ended = "the disk does not keep up"

@@ -73,15 +73,35 @@ class ChainPoller(Edge):
         try:
             rows = self.rest.chain(right, expiration)
         except TryAgain as fault:
-            self.emit(ChainFailed(at=self.clock.now(), right=right, reason=fault.reason))
+            self.emit(ChainFailed(at=self.clock.now(), underlying=self.config.symbol, right=right, reason=fault.reason))
             return fault.retry_after_s or 0.0
         except Refused as fault:
-            self.emit(ChainFailed(at=self.clock.now(), right=right, reason=fault.reason, refused=True))
+            self.emit(
+                ChainFailed(
+                    at=self.clock.now(), underlying=self.config.symbol, right=right, reason=fault.reason, refused=True
+                )
+            )
             return PUTS_POLL_S
         if not rows and (right, expiration) in self.listed:
-            self.emit(ChainFailed(at=self.clock.now(), right=right, reason="the answer has no rows, and had some before"))
+            self.emit(
+                ChainFailed(
+                    at=self.clock.now(),
+                    underlying=self.config.symbol,
+                    right=right,
+                    reason="the answer has no rows, and had some before",
+                )
+            )
             return 0.0
         if rows:
             self.listed.add((right, expiration))
-        self.emit(ChainArrived(at=self.clock.now(), asked_at=asked_at, right=right, expiration=expiration, rows=tuple(rows)))
+        self.emit(
+            ChainArrived(
+                at=self.clock.now(),
+                underlying=self.config.symbol,
+                asked_at=asked_at,
+                right=right,
+                expiration=expiration,
+                rows=tuple(rows),
+            )
+        )
         return 0.0

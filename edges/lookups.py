@@ -59,10 +59,10 @@ class Errands(Boxed):
                     for symbol in action.symbols:
                         self.beat()
                         self._backfill(symbol, action.start, action.end)
-                case FetchProfile(date=day):
-                    self._profile(date.fromisoformat(day))
-                case FetchSettlement(trade_id=trade_id, date=day):
-                    self._settlement(trade_id, date.fromisoformat(day))
+                case FetchProfile(symbol, day):
+                    self._profile(symbol, date.fromisoformat(day))
+                case FetchSettlement(trade_id, symbol, day):
+                    self._settlement(trade_id, symbol, date.fromisoformat(day))
 
     # --- history -------------------------------------------------------------------------------------------------------
 
@@ -75,20 +75,20 @@ class Errands(Boxed):
             return
         self.emit(BarsFetched(at=self.clock.now(), symbol=symbol, start=start, end=end, bars=tuple(bars)))
 
-    def _profile(self, day: date) -> None:
+    def _profile(self, symbol: str, day: date) -> None:
         """The profile of a day, from the cache if it was made today already."""
-        cache = self.config.data_dir / "cache" / f"profile-{self.config.symbol}-{day}.json"
+        cache = self.config.data_dir / "cache" / f"profile-{symbol}-{day}.json"
         profile = cached(cache)
         if profile is None:
             sessions = self.calendar.full_before(day, PROFILE_SESSIONS)
             try:
-                rows = self.rest.minute_bars(self.config.symbol, sessions[0].date, sessions[-1].date)
+                rows = self.rest.minute_bars(symbol, sessions[0].date, sessions[-1].date)
                 minutes, found = profile_of(rows, sessions)
             except (TryAgain, Refused) as fault:
-                self.emit(ProfileFailed(at=self.clock.now(), date=day.isoformat(), reason=fault.reason))
+                self.emit(ProfileFailed(at=self.clock.now(), symbol=symbol, date=day.isoformat(), reason=fault.reason))
                 return
             except ValueError as fault:
-                self.emit(ProfileFailed(at=self.clock.now(), date=day.isoformat(), reason=str(fault)))
+                self.emit(ProfileFailed(at=self.clock.now(), symbol=symbol, date=day.isoformat(), reason=str(fault)))
                 return
             profile = Profile(minutes, tuple(session.isoformat() for session in found))
             try:
@@ -96,13 +96,15 @@ class Errands(Boxed):
             except OSError as fault:
                 log.warning("the volume profile could not be kept for the day", reason=fault.strerror)
         self.emit(
-            ProfileArrived(at=self.clock.now(), date=day.isoformat(), minutes=profile.minutes, sessions=profile.sessions)
+            ProfileArrived(
+                at=self.clock.now(), symbol=symbol, date=day.isoformat(), minutes=profile.minutes, sessions=profile.sessions
+            )
         )
 
-    def _settlement(self, trade_id: str, day: date) -> None:
+    def _settlement(self, trade_id: str, symbol: str, day: date) -> None:
         session = self.calendar.on(day)
         try:
-            close = None if session is None else self.rest.session_close(self.config.symbol, session)
+            close = None if session is None else self.rest.session_close(symbol, session)
             reason = "" if close is not None else "the feed has no close for that day"
         except (TryAgain, Refused) as fault:
             close, reason = None, fault.reason

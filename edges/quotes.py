@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from edges.edge import Boxed, Edge, Emit
@@ -13,8 +13,7 @@ from events import (
     QuotesArrived,
     QuoteSeen,
     RefreshQuotes,
-    UnwatchContract,
-    WatchContract,
+    Watch,
 )
 from failpoints import hit
 from polygon_client import Rest
@@ -24,9 +23,14 @@ if TYPE_CHECKING:
     from config import Config
     from utils import Clock
 
+HANDS = 8
+
 
 class Quotes(Boxed):
-    """Flat: refreshes the tracked contracts when asked. Holding: asks for the held contract's quote every EXIT_POLL_SECONDS."""
+    """Refreshes contracts when asked; and asks for the quote of each that is watched, every EXIT_POLL_SECONDS.
+
+    All are asked side by side, each over a connection and with a deadline of its own: one that hangs delays no other.
+    """
 
     name = "quotes"
 
@@ -34,13 +38,14 @@ class Quotes(Boxed):
         super().__init__(emit)
         self.config = config
         self.clock = clock
-        self.rest = Rest(config, clock)
-        self.hands = ThreadPoolExecutor(config.max_contracts_to_track, thread_name_prefix="refresh")
         self.own = threading.local()
-        self.watched: str | None = None
+        self.refreshers = ThreadPoolExecutor(HANDS, thread_name_prefix="refresh")
+        self.askers = ThreadPoolExecutor(HANDS, thread_name_prefix="held")
+        self.watched: tuple[str, ...] = ()
+        self.asking: dict[str | int, Future[None]] = {}  # by contract, or by ticket
 
     def inherit(self, other: Edge) -> None:
-        """A position that was followed goes on being followed, whoever did it before."""
+        """Positions that were followed go on being followed, whoever did it before."""
         assert isinstance(other, Quotes)
         self.watched = other.watched
         super().inherit(other)
@@ -49,29 +54,44 @@ class Quotes(Boxed):
         try:
             self._follow()
         finally:
-            self.hands.shutdown(wait=False, cancel_futures=True)
+            for hands in (self.refreshers, self.askers):
+                hands.shutdown(wait=False, cancel_futures=True)
 
     def _follow(self) -> None:
         next_at = 0.0
         while not self.stopping.is_set():
             hit("quotes.loop")
+            self._let_go()
             now = self.clock.now()
-            if self.watched is not None and now >= next_at:
-                self._ask(self.watched)
+            if self.watched and now >= next_at:
+                self._ask_all()
                 next_at = max(next_at + self.config.exit_poll_seconds, now + self.config.exit_poll_seconds / 2)
-            left = max(next_at - self.clock.now(), 0.0) if self.watched is not None else 1.0
+            left = max(next_at - self.clock.now(), 0.0) if self.watched else 1.0
             match self.next(self.clock.real_seconds(left)):
-                case WatchContract(contract):
-                    self.watched, next_at = contract, 0.0
-                case UnwatchContract():
-                    self.watched = None
+                case Watch(contracts):
+                    if set(contracts) - set(self.watched):
+                        next_at = 0.0
+                    self.watched = contracts
                 case RefreshQuotes() as action:
-                    self._refresh(action)
+                    self.asking[action.ticket] = self.askers.submit(self._refresh, action)
+
+    def _ask_all(self) -> None:
+        """Ask for each watched contract that is not still being asked for."""
+        for contract in self.watched:
+            if contract not in self.asking:
+                self.asking[contract] = self.askers.submit(self._ask, contract)
+
+    def _let_go(self) -> None:
+        """Forget the questions that are answered; what was raised over one is this thread's end."""
+        for key, asked in list(self.asking.items()):
+            if asked.done():
+                del self.asking[key]
+                asked.result()
 
     def _ask(self, contract: str) -> None:
         asked_at = self.clock.now()
         try:
-            row = self.rest.contract(contract)
+            row = self._row(contract)
         except (TryAgain, Refused) as fault:
             self.emit(QuoteFailed(at=self.clock.now(), contract=contract, reason=fault.reason))
             return
@@ -90,7 +110,7 @@ class Quotes(Boxed):
 
     def _refresh(self, action: RefreshQuotes) -> None:
         """All at once, each over its own connection; what has not come within the deadline is left out."""
-        asked = {self.hands.submit(self._row, contract): contract for contract in action.contracts}
+        asked = {self.refreshers.submit(self._row, contract): contract for contract in action.contracts}
         done, late = wait(asked, timeout=self.config.http_timeout_seconds)
         rows, faults = [], [f"{asked[future]}: no answer in time" for future in late]
         for future in done:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from disk.book import DESK
 from disk.ledger import DiskTrouble, Ledger, Refused
 from edges.edge import Boxed, Emit
-from events import AlertChanged, AnyWrite, Commit, CommitFailed, Committed, FactSet, PositionMarked, Remembered
+from events import AlertChanged, AnyWrite, Commit, CommitFailed, Committed, FactSet, Part, PositionMarked, Remembered
 from failpoints import hit
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Scribe(Boxed):
         self.clock = clock
         self.opened = threading.Event()
         self.remembered: Remembered | None = None
-        self._owed: list[AnyWrite] = []
+        self._owed: list[Part] = []
         self._copy_at = self._check_at = 0.0
 
     def run(self) -> None:
@@ -66,7 +67,7 @@ class Scribe(Boxed):
             now = self.clock.now()
             if now >= alive_at:
                 alive_at = now + ALIVE_S
-                commits.append(Commit(OWN, (FactSet("alive_at", now),)))
+                commits.append(Commit(OWN, (Part(DESK, (FactSet("alive_at", now),)),)))
             if commits:
                 self._write(ledger, commits)
             else:
@@ -85,10 +86,10 @@ class Scribe(Boxed):
 
     def _write(self, ledger: Ledger, commits: list[Commit]) -> None:
         """What waits together goes into one transaction: the disk takes as long for it as for one commit of them."""
-        writes = [*self._owed, *(write for commit in commits for write in commit.writes)]
+        parts = [*self._owed, *(part for commit in commits for part in commit.parts)]
         try:
             hit("scribe.before-commit")
-            ledger.commit(writes)
+            refused = ledger.commit(parts)
             hit("scribe.after-commit")
         except Refused:
             if len(commits) == 1:
@@ -98,13 +99,13 @@ class Scribe(Boxed):
         except DiskTrouble as trouble:
             if trouble.must_stop:
                 raise
-            self._owed = latest(writes)
+            self._owed = latest(parts)
             for commit in commits:
                 self._tell(commit.commit, trouble)
         else:
             self._owed = []
             for commit in commits:
-                self.emit(Committed(at=self.clock.now(), commit=commit.commit))
+                self.emit(Committed(at=self.clock.now(), commit=commit.commit, refused=of(commit, refused)))
 
     def _tend(self, ledger: Ledger, now: float) -> None:
         """Copy the ledger, or check it, if that is due and no position is open."""
@@ -127,10 +128,15 @@ class Scribe(Boxed):
         self.emit(CommitFailed(at=self.clock.now(), commit=commit, reason=str(trouble)))
 
 
-def latest(writes: Iterable[AnyWrite]) -> list[AnyWrite]:
-    """The same writes in order; of those that say how a thing is now, only the last."""
-    kept: dict[object, AnyWrite] = {}
-    for number, write in enumerate(writes):
+def of(commit: Commit, refused: dict[str, str]) -> dict[str, str]:
+    """What was refused of this commit."""
+    return {part.owner: refused[part.owner] for part in commit.parts if part.owner in refused}
+
+
+def latest(parts: Iterable[Part]) -> list[Part]:
+    """The same writes in order, one part for each owner; of those that say how a thing is now, only the last."""
+    kept: dict[object, tuple[str, AnyWrite]] = {}
+    for number, (owner, write) in enumerate((part.owner, write) for part in parts for write in part.writes):
         match write:
             case AlertChanged(outgoing):
                 key: object = ("alert", outgoing.alert.id)
@@ -141,8 +147,11 @@ def latest(writes: Iterable[AnyWrite]) -> list[AnyWrite]:
             case _:
                 key = number
         kept.pop(key, None)
-        kept[key] = write
-    return list(kept.values())
+        kept[key] = owner, write
+    by_owner: dict[str, list[AnyWrite]] = {}
+    for owner, write in kept.values():
+        by_owner.setdefault(owner, []).append(write)
+    return [Part(owner, tuple(writes)) for owner, writes in by_owner.items()]
 
 
 def is_awaited(commit: Commit) -> bool:

@@ -22,7 +22,7 @@ import msgspec
 
 import logger
 from edges.edge import Edge, Emit
-from events import BarClosed, FeedConnected, FeedDropped, FeedRefused, JunkDropped, QuoteSeen, UnwatchContract, WatchContract
+from events import BarClosed, FeedConnected, FeedDropped, FeedRefused, JunkDropped, QuoteSeen, Watch
 from failpoints import hit
 from logger import Redactor
 from polygon_client import Frame, Status, check_bar, parse_frame
@@ -397,7 +397,7 @@ class StocksSocket(Stream):
 
 
 class OptionsSocket(Stream):
-    """Quotes of the held contract, while there is one. Connected only then: the key allows one connection.
+    """Quotes of what is held, while anything is. Connected only then: the key allows one connection.
 
     A quiet contract is no fault, since REST asks for its quote anyway; but a silent wire must prove itself as soon as in the stocks'
     case, because an unchanged quote is trusted while the connection lives.
@@ -409,25 +409,21 @@ class OptionsSocket(Stream):
 
     def __init__(self, emit: Emit, config: Config, clock: Clock) -> None:
         super().__init__(emit, config, clock, config.polygon_options_ws_url)
-        self.contract: str | None = None
+        self.contracts: frozenset[str] = frozenset()
 
     def put(self, action: Any, rank: int = 0) -> None:
-        match action:
-            case WatchContract(contract):
-                self.contract = contract
-            case UnwatchContract():
-                self.contract = None
+        if isinstance(action, Watch):
+            self.contracts = frozenset(action.contracts)
 
     def inherit(self, other: Edge) -> None:
         assert isinstance(other, OptionsSocket)
-        self.contract = other.contract
+        self.contracts = other.contracts
 
     def wanted(self) -> bool:
-        return self.contract is not None
+        return bool(self.contracts)
 
     def topics(self) -> set[str]:
-        contract = self.contract
-        return set() if contract is None else {f"Q.{contract}"}
+        return {f"Q.{contract}" for contract in self.contracts}
 
     def watching(self) -> bool:
         return False
@@ -435,7 +431,7 @@ class OptionsSocket(Stream):
     def take(self, frame: Frame, now: float) -> int:
         pieces = 0
         for contract, quote in frame.quotes:
-            if contract == self.contract:
+            if contract in self.contracts:
                 self.emit(QuoteSeen(at=now, contract=contract, quote=quote, source="stream"))
                 pieces += 1
         return pieces

@@ -55,8 +55,7 @@ from events.outbound import (
     FetchSettlement,
     PollReceipt,
     RefreshQuotes,
-    UnwatchContract,
-    WatchContract,
+    Watch,
 )
 from events.phone import Alert, AlertKind, Outcome, Outgoing
 from events.writes import (
@@ -64,6 +63,7 @@ from events.writes import (
     AnyWrite,
     FactSet,
     Noted,
+    Part,
     PositionClosed,
     PositionMarked,
     PositionOpened,
@@ -113,6 +113,7 @@ __all__ = [
     "OperatorSpoke",
     "Outcome",
     "Outgoing",
+    "Part",
     "PhoneChecked",
     "PollReceipt",
     "Position",
@@ -135,8 +136,7 @@ __all__ = [
     "StopRequested",
     "ThreadFailed",
     "Trade",
-    "UnwatchContract",
-    "WatchContract",
+    "Watch",
     "WorkerStarted",
     "Write",
 ]

@@ -48,12 +48,14 @@ class BackfillFailed(Event, frozen=True, kw_only=True):
 class ProfileArrived(Event, frozen=True, kw_only=True):
     """Average volume of each regular minute over the last full sessions; `sessions` are the dates it was made of."""
 
+    symbol: str
     date: str
     minutes: tuple[float, ...]
     sessions: tuple[str, ...]
 
 
 class ProfileFailed(Event, frozen=True, kw_only=True):
+    symbol: str
     date: str
     reason: str
 
@@ -61,6 +63,7 @@ class ProfileFailed(Event, frozen=True, kw_only=True):
 class ChainArrived(Event, frozen=True, kw_only=True):
     """Every page of one expiry and right. `asked_at` orders answers: an older question never replaces a newer one."""
 
+    underlying: str
     asked_at: float
     right: Right
     expiration: str
@@ -68,6 +71,7 @@ class ChainArrived(Event, frozen=True, kw_only=True):
 
 
 class ChainFailed(Event, frozen=True, kw_only=True):
+    underlying: str
     right: Right
     reason: str
     refused: bool = False
@@ -124,7 +128,10 @@ class JunkDropped(Event, frozen=True, kw_only=True):
 
 
 class Committed(Event, frozen=True, kw_only=True):
+    """It is durable, but for the parts that the ledger refused: by owner, why."""
+
     commit: int
+    refused: dict[str, str] = {}
 
 
 class CommitFailed(Event, frozen=True, kw_only=True):

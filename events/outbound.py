@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from events.phone import AlertKind
-from events.writes import AnyWrite
+from events.writes import AnyWrite, Part
 
 
 class Action(Struct, frozen=True, tag=True):
@@ -21,19 +21,22 @@ class RefreshQuotes(Action, frozen=True):
     contracts: tuple[str, ...]
 
 
-class WatchContract(Action, frozen=True):
-    contract: str
+class Watch(Action, frozen=True):
+    """The contracts whose quotes are wanted from now on: all of them, so that what is left out is watched no more."""
 
-
-class UnwatchContract(Action, frozen=True):
-    contract: str
+    contracts: tuple[str, ...]
 
 
 class Commit(Action, frozen=True):
-    """Write all of it in one transaction, or none; answer Committed or CommitFailed."""
+    """Write it in one transaction, or nothing of it; answer Committed or CommitFailed. A part that the ledger refuses is left out alone."""
 
     commit: int
-    writes: tuple[AnyWrite, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def writes(self) -> tuple[AnyWrite, ...]:
+        """What all owners write, in order."""
+        return tuple(write for part in self.parts for write in part.writes)
 
 
 class Deliver(Action, frozen=True):
@@ -70,11 +73,13 @@ class Backfill(Action, frozen=True):
 
 
 class FetchProfile(Action, frozen=True):
+    symbol: str
     date: str
 
 
 class FetchSettlement(Action, frozen=True):
     trade_id: str
+    symbol: str
     date: str
 
 
@@ -94,8 +99,7 @@ class Exit(Action, frozen=True):
 
 AnyAction = (
     RefreshQuotes
-    | WatchContract
-    | UnwatchContract
+    | Watch
     | Commit
     | Deliver
     | PollReceipt

@@ -58,6 +58,13 @@ class Noted(Write, frozen=True):
 AnyWrite = PositionOpened | PositionMarked | PositionClosed | PositionVoided | AlertChanged | FactSet | Noted
 
 
+class Part(Struct, frozen=True):
+    """What one owner, the desk or a strategy, writes in a commit: all of it, or none."""
+
+    owner: str
+    writes: tuple[AnyWrite, ...]
+
+
 class Remembered(Struct, frozen=True):
     """All that the ledger knows at a start: what the last process knew, to the last commit.
 

@@ -24,6 +24,7 @@ from events import (
     PositionVoided,
     Trade,
 )
+from strategies.registry import build
 from utils import SessionCalendar, clock_text, new_york
 
 _encode = msgspec.json.Encoder().encode
@@ -54,7 +55,7 @@ def head_of(path: Path) -> Head:
 
 def desk_of(head: Head) -> Desk:
     """The desk as it was before the first batch."""
-    desk = Desk(head.config(), SessionCalendar(new_york(head.begun_at).date()), head.memory.remembered)
+    desk = build(head.config(), SessionCalendar(new_york(head.begun_at).date()), head.memory.remembered)
     desk.recall(head.memory)
     return desk
 

@@ -54,6 +54,7 @@ from events import (
     WorkerStarted,
 )
 from replay.bars import Floats, Ints, Seconds
+from strategies.registry import build
 from utils import Session, SessionCalendar
 
 ANSWER_S = 0.2
@@ -145,7 +146,7 @@ class World:
     ) -> None:
         self.config, self.session, self.arrivals, self.options = config, session, arrivals, options
         self.profile, self.premarket, self.watch = profile, premarket, watch
-        self.desk = Desk(config, calendar, remembered or Remembered())
+        self.desk = build(config, calendar, remembered or Remembered())
         self.sat = Sat()
         self.eager = polls is None
         self.polls: list[float] = [] if polls is None else polls.tolist()
@@ -314,14 +315,14 @@ class World:
 
     def _profile(self, at: float, day: str) -> AnyEvent:
         if self.profile is None:
-            return ProfileFailed(at=at, date=day, reason="none was given (--profile FILE)")
-        return ProfileArrived(at=at, date=day, minutes=self.profile, sessions=("given",))
+            return ProfileFailed(at=at, symbol="IWM", date=day, reason="none was given (--profile FILE)")
+        return ProfileArrived(at=at, symbol="IWM", date=day, minutes=self.profile, sessions=("given",))
 
     # --- the options market --------------------------------------------------------------------------------------------
 
     def _chain(self, at: float) -> AnyEvent:
         day = self.session.date.isoformat()
-        return ChainArrived(at=at, asked_at=at, right="call", expiration=day, rows=self.options.rows(at))
+        return ChainArrived(at=at, underlying="IWM", asked_at=at, right="call", expiration=day, rows=self.options.rows(at))
 
     def _refreshed(self, at: float) -> AnyEvent:
         assert self._answer is not None

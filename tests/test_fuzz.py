@@ -83,7 +83,7 @@ def test_spoiled_frames_kill_nothing_and_let_no_invalid_bar_in(seed: int, tmp_pa
     for at in range(0, len(bars), 50):
         bench.now = AT + 3.0 + at / 1000
         bench.put(*(BarClosed(at=bench.now, bar=one) for one in bars[at : at + 50]))
-        reading = bench.desk.market.reading()
+        reading = bench.iwm.reading()
         assert reading is None or isfinite(reading.close)
     assert not bench.said("BUY")
 

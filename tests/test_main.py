@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 import main
 from config import Config
-from desk.desk import Desk
 from events import (
     AlertKind,
     AnyAction,
@@ -24,10 +23,11 @@ from events import (
     HalfSecondPassed,
     QuoteFailed,
     Remembered,
-    WatchContract,
+    Watch,
     WorkerStarted,
 )
 from main import OK, Worker
+from strategies.registry import build
 from tests.kit.books import a_position, an_alert
 from utils import SystemClock
 
@@ -61,7 +61,7 @@ def test_an_event_that_the_desk_cannot_decide_takes_none_of_those_beside_it_alon
     """A commit whose answer were lost with it would keep its SELL unsaid for ever."""
     clock = SystemClock()
     worker = Worker(Config.from_env({**KEYS, "DATA_DIR": str(tmp_path), "TAPE": "off"}), clock)
-    worker.desk = Desk(worker.config, worker.calendar, Remembered())
+    worker.desk = build(worker.config, worker.calendar, Remembered())
     decided: list[AnyEvent] = []
 
     def fail(turn: object, event: AnyEvent) -> None:
@@ -77,8 +77,8 @@ def test_an_event_that_the_desk_cannot_decide_takes_none_of_those_beside_it_alon
 
 def test_a_commit_is_on_its_way_before_the_log_has_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(Config.from_env({**KEYS, "DATA_DIR": str(tmp_path), "TAPE": "off"}), SystemClock())
-    worker.desk = Desk(worker.config, worker.calendar, Remembered())
-    entry, watch, commit = Explain("info", "ENTRY"), WatchContract("O:IWM261120C00240000"), Commit(1, ())
+    worker.desk = build(worker.config, worker.calendar, Remembered())
+    entry, watch, commit = Explain("info", "ENTRY"), Watch(("O:IWM261120C00240000",)), Commit(1, ())
     monkeypatch.setattr(worker.desk, "decide", lambda events: [entry, watch, commit])
     handed: list[AnyAction] = []
     monkeypatch.setattr(worker, "_hand_over", handed.append)

@@ -19,7 +19,7 @@ import pnl_tracker
 from disk.ledger import DataFolder, Ledger
 from events import Trade
 from pnl_tracker import Record, booked, critical_levels, fold, profit, settle, table
-from tests.kit.books import OPENED_AT, QUOTE, a_position, a_trade, closing, commits, opening
+from tests.kit.books import OPENED_AT, QUOTE, a_position, a_trade, closing, commits, opening, whole
 
 ROOT = Path(pnl_tracker.__file__).parent
 MONEY = st.none() | st.integers(-3_000_000, 3_000_000)
@@ -163,8 +163,8 @@ def folder(tmp_path: Path) -> Path:
         ledger = Ledger.open(held.path, OPENED_AT)
         for count, exit in enumerate((1550, 1300, None)):
             position = a_position(f"T{count}", OPENED_AT + 600 * count)
-            ledger.commit(opening(position))
-            ledger.commit(closing(position, exit))
+            ledger.commit(whole(opening(position)))
+            ledger.commit(whole(closing(position, exit)))
         ledger.snapshot_if_due(OPENED_AT + 2000)
         ledger.close()
     return tmp_path / "data"
@@ -203,7 +203,7 @@ def test_verify_names_the_damage_and_the_way_out(folder: Path, capsys: pytest.Ca
 def test_verify_can_look_while_a_worker_runs(folder: Path, capsys: pytest.CaptureFixture[str]):
     with DataFolder(folder).lock():
         ledger = Ledger.open(folder, OPENED_AT)
-        ledger.commit(opening(a_position("now", OPENED_AT + 3000)))
+        ledger.commit(whole(opening(a_position("now", OPENED_AT + 3000))))
         code, said, _ = asked("verify", "--data-dir", str(folder), capsys=capsys)
         assert code == 0
         assert "Open: O:IWM251002C00215000, bought 2025-10-02 11:30:00 ET at 1.430" in said
@@ -290,7 +290,7 @@ def test_it_runs_as_a_program_and_its_core_needs_no_database(folder: Path):
 def test_a_long_history_verifies_quickly_and_exactly(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     ledger = Ledger.open(tmp_path, OPENED_AT)
     for writes in commits(Random(11), 600):
-        ledger.commit(writes)
+        ledger.commit(whole(writes))
     expected = fold(ledger.remembered().trades)
     ledger.close()
     answer = json.loads(asked("verify", "--json", "--data-dir", str(tmp_path), capsys=capsys)[1])

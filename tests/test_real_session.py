@@ -40,17 +40,17 @@ def test_the_desk_reads_a_real_session_as_the_rules_say_and_takes_every_signal()
     for bar in tape:
         minutes[(bar.start - OPEN) // 60] += bar.volume * 0.7
     bench.start()
-    bench.desk.market.take_profile(tuple(minutes))
+    bench.iwm.take_profile(tuple(minutes))
     slow = Slow(minutes, leader)
     cooldown, last, expected = bench.config.signal_cooldown_seconds, float("-inf"), []
     for bar, spy in zip(tape, leader, strict=True):
         bench.now = bar.start + 2.0
-        if not bench.desk.state.chain or bench.now - bench.desk.state.chain.received_at > 30:
+        if not bench.memory.chain or bench.now - bench.memory.chain.received_at > 30:
             bench.chain(row(at=bench.now))
         bench.put(BarClosed(at=bench.now, bar=spy), BarClosed(at=bench.now, bar=bar))
         if not slow.add(bar):
             continue
-        if agree(bench.desk.market.windows, slow) and bench.now - last >= cooldown:
+        if agree(bench.iwm.windows, slow) and bench.now - last >= cooldown:
             last = bench.now
             expected.append(bench.now)
     noted = [

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from config import Config
-from desk.desk import Desk
 from edges import edge as threads
 from edges.edge import Edge
 from edges.stream import StocksSocket
 from events import Remembered
 from main import Worker
 from simulator.servers import Simulator
+from strategies.registry import build
 
 DAY = date(2026, 11, 20)
 
@@ -56,7 +56,7 @@ def supervise(market: Simulator) -> Iterator[Callable[..., Worker]]:
         worker = Worker(config, market.clock)
         remembered = worker._open_ledger()
         assert isinstance(remembered, Remembered)
-        worker.desk = Desk(config, worker.calendar, remembered)
+        worker.desk = build(config, worker.calendar, remembered)
         names = ("phone", "phone sell", "errands", "quotes", "chain", "stocks")
         for name in names:
             make = makers.get(name, lambda worker: Idle(worker.inbox.put))

@@ -80,7 +80,7 @@ class Blindfolded(Bench):
 
     def _answer(self, action: object) -> object:
         if isinstance(action, FetchProfile) and self.without == "profile":
-            return ProfileFailed(at=self.now, date=action.date, reason="no answer")
+            return ProfileFailed(at=self.now, symbol="IWM", date=action.date, reason="no answer")
         return super()._answer(action)  # type: ignore[arg-type]
 
     def put(self, *events: object) -> list:
@@ -104,5 +104,5 @@ def test_a_gate_that_has_nothing_to_go_by_is_shut_and_no_stand_in_opens_it(witho
     bench.surge()
     assert bench.phase == "Flat"
     assert not bench.said("BUY")
-    gate = bench.desk.market.reading().gate(6 if without == "profile" else 7)  # type: ignore[union-attr]
+    gate = bench.iwm.reading().gate(6 if without == "profile" else 7)  # type: ignore[union-attr]
     assert (gate.ok, gate.value) == (False, None)

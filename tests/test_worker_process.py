@@ -21,6 +21,7 @@ from disk.ledger import FILE, DataFolder, Ledger, read
 from events import Alert, AlertChanged, Outgoing, Position, PositionOpened, Quote, Remembered
 from simulator.http import Answer
 from simulator.push import Message
+from tests.kit.books import whole
 from tests.kit.worker import CONTRACT, DAY, HOME, IN_NEXT_RISE, LATE_IN_RISE, STRIKE, Stage, alert_id, body, is_repeat, until
 from utils import to_mills
 
@@ -322,7 +323,7 @@ def test_yesterdays_position_is_settled_at_yesterdays_close_and_never_watched(st
         ledger = Ledger.open(stage.data, session.open_at + 3600.0)
         buy = Alert(buy_id(position.id), "BUY", "BUY", "BUY", 1, position.opened_at, trade_id=position.id)
         sent = Outgoing(buy, outcome="delivered", attempts=1, settled_at=position.opened_at)
-        ledger.commit((PositionOpened(position), AlertChanged(sent)))
+        ledger.commit(whole((PositionOpened(position), AlertChanged(sent))))
         ledger.close()
     stage.start()
     stage.go()

@@ -1,13 +1,12 @@
-"""The underlying as the desk sees it: the day's windows, and when each symbol was last heard.
+"""IWM as the strategy sees it: the day's windows, and which of their seconds is still to be judged.
 
-The one part of the desk that changes in place, for speed: a bar costs a few microseconds. Reads no clock.
+The one part of the strategy that changes in place, for speed: a bar costs a few microseconds. Reads no clock.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contract_selector import SAME_UNDERLYING
 from events import BarClosed, BarsFetched
 from signals import Reading, Windows
 from utils import Session
@@ -16,51 +15,32 @@ if TYPE_CHECKING:
     from config import Config
 
 FRESH_CLOSE_S = 10.0
-DELAYED_S = 60.0
-TOO_YOUNG_S = 2.0
-DELAYED_BARS = 10
 
 
-class Market:
-    """`new_second` is true when the bars just taken in have a new newest second of the traded symbol."""
+class Underlying:
+    """`newest_live` is the start of the newest second that came live: what is to be judged next."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.symbol = config.symbol
         self.leader = config.leader
-        self.basket = frozenset((config.symbol, config.leader, *config.heartbeat_symbols))
         self.windows: Windows | None = None
-        self.heard: dict[str, float] = {}
-        self.new_second = False
-        self.delay_s = 0.0
-        self.heard_delay_s: float | None = None
-        self._newest_live = self._delayed = 0
+        self.newest_live = 0
 
     def new_day(self, session: Session | None) -> None:
         self.windows = None if session is None else Windows(self.config, session)
-        self.heard.clear()
-        self.new_second = False
-        self._newest_live = self._delayed = 0
+        self.newest_live = 0
 
     # --- in ---
 
     def take_bar(self, event: BarClosed) -> None:
-        bar = event.bar
-        symbol = bar.symbol
-        windows = self.windows
-        if symbol not in self.basket:
-            return
-        self.heard[symbol] = event.at
-        self.heard_delay_s = event.at - bar.start - 1
+        windows, bar = self.windows, event.bar
         if windows is None:
             return
-        if symbol == self.symbol:
-            self.new_second |= windows.add(bar) == "new"
-            if bar.start > self._newest_live:  # history may know it already; a correction of an earlier one may be late
-                self._newest_live = bar.start
-                self.delay_s = event.at - bar.start - 1
-                self._delayed = self._delayed + 1 if self.delay_s > DELAYED_S else 0
-        elif symbol == self.leader:
+        if bar.symbol == self.symbol:
+            if windows.add(bar) == "new":
+                self.newest_live = self.newest_start()
+        elif bar.symbol == self.leader:
             windows.leader.add(bar)
 
     def take_history(self, event: BarsFetched) -> None:
@@ -131,14 +111,6 @@ class Market:
             return None
         return self.windows.last
 
-    def apart(self, at: float, underlying: float | None) -> float | None:
-        """How far a snapshot's price of the underlying is from the stream's, as a fraction, where that is too far to trust it."""
-        close = self.fresh_close(at)
-        if underlying is None or close is None:
-            return None
-        off = abs(underlying / close - 1)
-        return off if off > SAME_UNDERLYING else None
-
     def spot_and_vwap(self, at: float) -> tuple[float | None, float | None]:
         """The last price while it is fresh, and VWAP_60 beside it."""
         reading = self.reading()
@@ -152,22 +124,6 @@ class Market:
     def session_volume(self) -> float:
         """Shares in all bars of the session that are known."""
         return 0.0 if self.windows is None else self.windows.session_volume
-
-    def silence(self, at: float, since: float) -> float:
-        """Seconds since any symbol of the basket was heard, counted from `since` at the earliest."""
-        return at - max(since, *self.heard.values()) if self.heard else at - since
-
-    def own_silence(self, at: float, since: float) -> float:
-        return at - max(since, self.heard.get(self.symbol, since))
-
-    def is_in_time(self, at: float) -> bool:
-        """Whether the newest bar came as old as bars are, and lately."""
-        return self.fresh_close(at) is not None and -TOO_YOUNG_S <= self.delay_s <= FRESH_CLOSE_S
-
-    @property
-    def is_delayed(self) -> bool:
-        """Ten new seconds in a row that were a minute old when they came: a plan without real-time data."""
-        return self._delayed >= DELAYED_BARS
 
 
 def numbers(reading: Reading) -> dict[str, float | str | None]:

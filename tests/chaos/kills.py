@@ -19,6 +19,7 @@ from msgspec import Struct
 from disk.ledger import DataFolder, Ledger, read
 from events import FactSet, Remembered, Trade
 from simulator.push import Message
+from tests.kit.books import whole
 from tests.kit.worker import ASK, BID, CONTRACT, Stage, alert_id, body, is_repeat
 
 SPEED = 8.0
@@ -212,7 +213,7 @@ class Play:
     def _forgive(self) -> None:
         with DataFolder(self.stage.data).lock():
             ledger = Ledger.open(self.stage.data, self.stage.now())
-            ledger.commit((FactSet("running_since", None), FactSet("crashes", 0.0)))
+            ledger.commit(whole((FactSet("running_since", None), FactSet("crashes", 0.0))))
             ledger.close()
 
     # --- afterwards ----------------------------------------------------------------------------------------------------

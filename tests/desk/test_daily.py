@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from desk.state import Holding
+from desk.state import Held
 from events import (
     BarClosed,
     ChainFailed,
@@ -125,7 +125,8 @@ def test_the_evening_tells_signals_near_misses_and_the_quality_of_the_feed() -> 
     )
     bench = Bench(Remembered(notes=notes), at="15:59:00").start()
     bench.put(
-        FeedDropped(at=bench.now, feed="stocks", reason="reset"), ChainFailed(at=bench.now, right="call", reason="503")
+        FeedDropped(at=bench.now, feed="stocks", reason="reset"),
+        ChainFailed(at=bench.now, underlying="IWM", right="call", reason="503"),
     )
     bench.tick(180)
     [summary] = [action for action in bench.delivered if action.alert_id.endswith("-SUMMARY")]
@@ -139,10 +140,8 @@ def test_the_evening_tells_signals_near_misses_and_the_quality_of_the_feed() -> 
 # --- a person's word ---------------------------------------------------------------------------------------------------
 
 
-def held(bench: Bench) -> Holding:
-    phase = bench.desk.state.phase
-    assert isinstance(phase, Holding)
-    return phase
+def held(bench: Bench) -> Held:
+    return bench.held
 
 
 def writes_of(bench: Bench, kind: type) -> list[object]:

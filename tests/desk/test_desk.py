@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from desk.state import Holding
 from events import (
     AlertChanged,
     Bar,
@@ -39,9 +38,7 @@ def writes(bench: Bench, kind: type) -> list[object]:
 
 
 def position_of(bench: Bench) -> object:
-    phase = bench.desk.state.phase
-    assert isinstance(phase, Holding)
-    return phase.position
+    return bench.held.position
 
 
 # --- entry -------------------------------------------------------------------------------------------------------------
@@ -132,9 +129,9 @@ def test_an_answer_that_never_comes_does_not_keep_the_desk_seeking() -> None:
 
 def test_a_late_answer_carries_an_old_ticket_and_is_ignored() -> None:
     bench = Bench().bought()
-    before = bench.desk.state.phase
+    before = bench.desk.state.held
     bench.put(QuotesArrived(at=bench.now, ticket=1, rows=(row(OTHER, at=bench.now),)))
-    assert bench.desk.state.phase == before
+    assert bench.desk.state.held == before
 
 
 @pytest.mark.fault("W19")
@@ -467,13 +464,12 @@ def test_a_flapping_feed_makes_three_messages_an_hour_and_not_hundreds() -> None
 
 def remembered(bench: Bench, **facts: float) -> Remembered:
     state = bench.desk.state
-    phase = state.phase
-    position = phase.position if isinstance(phase, Holding) else None
+    position = bench.held.position if state.held else None
     return Remembered(
         position=position,
         trades=state.trades,
         outbox=tuple(state.outbox.values()),
-        facts={"alive_at": bench.now, "last_signal_at": state.last_signal_at, **facts},
+        facts={"alive_at": bench.now, "last_signal_at": bench.memory.last_signal_at, **facts},
         trades_opened_on={"2026-11-20": 1},
     )
 
@@ -616,7 +612,7 @@ def test_quiet_seconds_between_history_and_the_first_live_bar_are_no_gap() -> No
     bench.put(BarsFetched(at=bench.now, symbol="IWM", start=now - 1800, end=now + 1, bars=bars))
     bench.tick(4)
     bench.bar()
-    assert bench.desk.market.coverage_s() > 1790
+    assert bench.iwm.coverage_s() > 1790
 
 
 @pytest.mark.fault("W26")
@@ -659,11 +655,11 @@ def test_late_corrections_are_no_delayed_feed() -> None:
 def test_the_day_is_made_anew_at_midnight() -> None:
     bench = Bench().ready()
     bench.tick(3600)
-    before = bench.desk.market.windows
+    before = bench.iwm.windows
     bench.now += 86_400 * 3 - 3600  # the same hour on Monday
     bench.tick(1)
     assert str(bench.desk.state.day) == "2026-11-23"
-    assert bench.desk.market.windows is not before
+    assert bench.iwm.windows is not before
     assert bench.desk.state.opened_today == 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from desk.state import Seeking
 from events import (
     AnyEvent,
     Backfill,
@@ -64,9 +63,9 @@ def test_what_was_said_before_the_open_is_in_no_window() -> None:
     assert bench.session is not None
     while bench.now < bench.session.open_at:
         bench.bar(150.0)
-    assert bench.desk.market.reading() is None
+    assert bench.iwm.reading() is None
     bench.bar(220.0)
-    reading = bench.desk.market.reading()
+    reading = bench.iwm.reading()
     assert reading is not None
     assert (reading.vwap_60, reading.coverage_s <= 2) == (220.0, True)
 
@@ -79,7 +78,7 @@ def test_a_chain_that_is_refused_in_mid_day_refuses_entries_at_once_and_is_told_
     for step in range(40):
         if step % 10 == 5:
             reason = "the plan does not include this (403): upgrade"
-            bench.put(ChainFailed(at=bench.now, right="call", reason=reason, refused=is_refused))
+            bench.put(ChainFailed(at=bench.now, underlying="IWM", right="call", reason=reason, refused=is_refused))
         bench.bar(bench.price + 0.01, VOLUME * (2 + step / 10) if step > 34 else VOLUME)
     assert len(signals(bench)) <= 1
     assert bool(bench.said("BUY")) is not is_refused  # a last good chain serves a minute, unless we are not let in
@@ -109,14 +108,14 @@ def test_a_tick_of_ten_times_the_price_moves_nothing_and_a_real_gap_is_believed_
     price = bench.price
     bench.quote(500, 510)
     bench.bar(price * 10)
-    assert bench.desk.market.fresh_close(bench.now) == pytest.approx(price)
+    assert bench.iwm.fresh_close(bench.now) == pytest.approx(price)
     bench.bar(price)
     bench.quote(500, 510)
     assert bench.phase == "Holding"
     bench.bar(price * 1.03)
-    assert bench.desk.market.fresh_close(bench.now) == pytest.approx(price)
+    assert bench.iwm.fresh_close(bench.now) == pytest.approx(price)
     bench.bar(price * 1.03)
-    assert bench.desk.market.fresh_close(bench.now) == pytest.approx(price * 1.03)
+    assert bench.iwm.fresh_close(bench.now) == pytest.approx(price * 1.03)
 
 
 @pytest.mark.fault("W10")
@@ -126,8 +125,7 @@ def test_five_seconds_without_a_decision_lose_no_exit_among_the_bars() -> None:
     waiting: list[AnyEvent] = []
     for late in range(5):
         waiting += [bar("SPY", second + late, 600.0), bar("IWM", second + late, bench.price)]
-    sold = bench.desk.state.phase
-    assert type(sold).__name__ == "Holding"
+    assert bench.phase == "Holding"
     bench.now += 5
     stop = _quote(bench, 10, 20)
     bench.put(*waiting[:4], stop, *waiting[4:])
@@ -193,7 +191,7 @@ def test_through_a_halt_of_six_minutes_nothing_is_sold_and_afterwards_everything
     bench.quote(590, 600)
     bench.tick(1)
     assert bench.phase == "Holding"
-    assert bench.desk.state.phase.position.peak == 595  # type: ignore[union-attr]
+    assert bench.held.position.peak == 595  # type: ignore[union-attr]
     assert "SEEING" in bench.said("BLIND")[-1].alert_id
     bench.quote(300, 310)
     assert bench.phase == "Flat"
@@ -245,7 +243,9 @@ def test_two_things_that_fail_in_one_second_are_both_told() -> None:
     for thread in ("quotes", "chain"):
         bench.put(ThreadFailed(at=bench.now, thread=thread, reason="RuntimeError"))
     bench.put(FeedRefused(at=bench.now, feed="stocks", reason="authentication failed"))
-    bench.put(ChainFailed(at=bench.now, right="call", reason="the plan does not include this", refused=True))
+    bench.put(
+        ChainFailed(at=bench.now, underlying="IWM", right="call", reason="the plan does not include this", refused=True)
+    )
     titles = {row.alert.title for row in bench.desk.state.outbox.values()}
     assert {"🧵 IWM quotes was replaced", "🧵 IWM chain was replaced"} <= titles
     assert {"⛔ IWM stocks feed refused", "⛔ IWM option chain refused"} <= titles
@@ -305,8 +305,8 @@ def test_a_refresh_has_as_long_as_its_requests_may_take() -> None:
     bench = Bench(HTTP_TIMEOUT_SECONDS="6").ready()
     bench.refresh = lambda action: None
     bench.surge()
-    seeking = bench.desk.state.phase
-    assert isinstance(seeking, Seeking)
+    seeking = bench.memory.seeking
+    assert seeking is not None
     bench.tick(seeking.since + 6.0 - bench.now)
     assert bench.phase == "Seeking"
     bench.tick(1.0)

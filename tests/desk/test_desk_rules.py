@@ -8,7 +8,6 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from desk.state import Holding
 from events import (
     AnyAction,
     AnyEvent,
@@ -56,8 +55,8 @@ def lines(bench: Bench, word: str) -> list[str]:
 
 
 def held(bench: Bench) -> Position:
-    assert isinstance(bench.desk.state.phase, Holding)
-    return bench.desk.state.phase.position
+    assert bench.phase == "Holding"
+    return bench.held.position
 
 
 def bar_of(symbol: str, start: float, price: float, volume: float = 500.0, at: float | None = None) -> BarClosed:
@@ -169,11 +168,11 @@ def test_a_new_connection_knows_nothing_of_the_seconds_before_it_whether_or_not_
     bench = Bench().ready()
     bench.put(FeedConnected(at=bench.now, feed="stocks"))
     bench.bar()
-    assert bench.desk.market.coverage_s() > 1700
+    assert bench.iwm.coverage_s() > 1700
     bench.now += 20
     bench.put(FeedConnected(at=bench.now, feed="stocks"))
     bench.bar()
-    assert bench.desk.market.coverage_s() < 5
+    assert bench.iwm.coverage_s() < 5
 
 
 # --- §5 and §6: the position -------------------------------------------------------------------------------------------
@@ -290,9 +289,9 @@ def test_an_options_socket_that_is_refused_again_and_again_is_told_once_an_hour(
 @pytest.mark.fault("R07")
 def test_an_empty_answer_is_no_empty_chain_and_the_last_good_one_serves_sixty_seconds() -> None:
     bench = Bench().ready()
-    good = bench.desk.state.chain
+    good = bench.memory.chain
     bench.chain()
-    assert bench.desk.state.chain == good
+    assert bench.memory.chain == good
     for _ in range(61):
         bench.bar()
     bench.chain()
@@ -305,8 +304,8 @@ def test_a_day_whose_chain_was_never_there_has_no_entry() -> None:
     bench.rows = ()
     ready = bench.start()
     ready.chain()
-    assert ready.desk.state.chain is not None
-    assert ready.desk.state.chain.selection.why() == "no contract: the chain is empty"
+    assert ready.memory.chain is not None
+    assert ready.memory.chain.selection.why() == "no contract: the chain is empty"
 
 
 # --- §7 and §8: what is said and written -------------------------------------------------------------------------------
@@ -378,7 +377,11 @@ def short_day(day: date, at: str, **settings: str) -> Bench:
     def chain(*rows: ChainRow) -> None:
         young = Quote(490, 500, 35, 40, bench.now)
         bench.rows = (row(contract, at=bench.now, expiration=day.isoformat(), quote=young),)
-        bench.put(ChainArrived(at=bench.now, asked_at=bench.now, right="call", expiration=day.isoformat(), rows=bench.rows))
+        bench.put(
+            ChainArrived(
+                at=bench.now, underlying="IWM", asked_at=bench.now, right="call", expiration=day.isoformat(), rows=bench.rows
+            )
+        )
 
     bench.chain = chain  # type: ignore[method-assign]
     return bench.ready()
@@ -491,7 +494,7 @@ def test_without_a_profile_the_phone_is_told_once_and_it_is_tried_every_minute()
     def no_profile(action: AnyAction) -> AnyEvent | None:
         if isinstance(action, FetchProfile):
             asked.append(bench.now)
-            return ProfileFailed(at=bench.now, date=action.date, reason="7 sessions found")
+            return ProfileFailed(at=bench.now, symbol="IWM", date=action.date, reason="7 sessions found")
         return answer(action)
 
     bench._answer = no_profile  # type: ignore[method-assign]

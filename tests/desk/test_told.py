@@ -28,7 +28,7 @@ class Told(Bench):
 
     def _answer(self, action: Any) -> Any:
         if isinstance(action, Commit):
-            ledger_book.write(self.books, action.writes)
+            ledger_book.write(self.books, action.parts)
         return super()._answer(action)
 
     def says(self, command: Word, price: int | None = None, trade_id: str | None = FIRST) -> Told:

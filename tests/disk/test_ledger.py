@@ -40,7 +40,7 @@ from events import (
     Trade,
 )
 from pnl_tracker import fold, profit, settle
-from tests.kit.books import OPENED_AT, a_position, a_trade, an_alert, closing, commits, delivered, opening
+from tests.kit.books import OPENED_AT, a_position, a_trade, an_alert, closing, commits, delivered, opening, whole
 
 DAY = 86_400.0
 
@@ -97,18 +97,20 @@ def test_every_field_that_is_saved_is_loaded_again(data: st.DataObject):
     buy: Outgoing = data.draw(strategy_of(Outgoing))
     buy = replace(buy, alert=replace(buy.alert, kind="BUY", trade_id=position.id))
     facts = data.draw(st.dictionaries(strategy_of(str), strategy_of(float | str | None), max_size=4))
-    ledger_book.write(connection, (PositionOpened(position), AlertChanged(buy), *(FactSet(*fact) for fact in facts.items())))
+    ledger_book.write(
+        connection, whole((PositionOpened(position), AlertChanged(buy), *(FactSet(*fact) for fact in facts.items())))
+    )
     first = ledger_book.load(connection, 0.0)
     assert (first.position, first.outbox, first.facts) == (position, (buy,), facts)
 
     marked = replace(data.draw(strategy_of(Position)), **{name: getattr(position, name) for name in ledger_book.FIXED_PARTS})
-    ledger_book.write(connection, (PositionMarked(marked),))
+    ledger_book.write(connection, whole((PositionMarked(marked),)))
     assert ledger_book.load(connection, 0.0).position == marked
 
     trade: Trade = data.draw(strategy_of(Trade))
     trade = replace(trade, **{name: getattr(position, name) for name in ledger_book.FIXED_PARTS})
     trade = replace(trade, pnl=None if trade.exit is None else (trade.exit - trade.entry) * 100 - trade.fees)
-    ledger_book.write(connection, (PositionClosed(trade),))
+    ledger_book.write(connection, whole((PositionClosed(trade),)))
     last = ledger_book.load(connection, 0.0)
     assert (last.position, last.trades) == (None, (trade,))
     assert ledger_audit.problems_in(ledger_audit.audit(connection)) == []
@@ -118,10 +120,10 @@ def test_every_field_that_is_saved_is_loaded_again(data: st.DataObject):
 def test_a_restart_in_mid_trade_finds_entry_peak_counters_and_the_last_alert(tmp_path: Path, ledger: Ledger):
     position = a_position()
     sent = replace(an_alert("BUY", position), outcome="unknown", attempts=1, maybe_seen=True, next_at=OPENED_AT + 5)
-    ledger.commit((PositionOpened(position), AlertChanged(sent), FactSet("last_signal_at", OPENED_AT)))
+    ledger.commit(whole((PositionOpened(position), AlertChanged(sent), FactSet("last_signal_at", OPENED_AT))))
     moved = replace(position, peak=2100, last_mark=1445, stop_hits=1, below_since=1_759_416_030, real_entry=1440)
-    ledger.commit((PositionMarked(moved),))
-    ledger.commit((FactSet("alive_at", OPENED_AT + 61.5),))
+    ledger.commit(whole((PositionMarked(moved),)))
+    ledger.commit(whole((FactSet("alive_at", OPENED_AT + 61.5),)))
     ledger.close()
     again = reopened(tmp_path)
     assert again.position == moved
@@ -132,8 +134,8 @@ def test_a_restart_in_mid_trade_finds_entry_peak_counters_and_the_last_alert(tmp
 
 @pytest.mark.fault("A36")
 def test_a_trade_of_exactly_zero_is_booked_as_zero_and_not_as_nothing(ledger: Ledger):
-    ledger.commit(opening(a_position()))
-    ledger.commit(closing(a_position(), exit=1430))
+    ledger.commit(whole(opening(a_position())))
+    ledger.commit(whole(closing(a_position(), exit=1430)))
     assert ledger.remembered().trades[0].pnl == 0
     assert sql(ledger.path, "SELECT pnl_mills, pnl_usd FROM trades") == [(0, 0.0)]
     assert sql(ledger.path, "SELECT wins, losses, unresolved FROM lifetime") == [(0, 1, 0)]
@@ -143,7 +145,7 @@ def test_a_trade_of_exactly_zero_is_booked_as_zero_and_not_as_nothing(ledger: Le
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_is_not_finite_is_refused_and_what_is_stored_stays_valid_json(ledger: Ledger, number: float):
     held = a_position()
-    ledger.commit(opening(held))
+    ledger.commit(whole(opening(held)))
     for write in (
         FactSet("level", number),
         Noted(OPENED_AT, "near miss", {"slope": number}),
@@ -151,7 +153,7 @@ def test_a_number_that_is_not_finite_is_refused_and_what_is_stored_stays_valid_j
         AlertChanged(replace(an_alert("BUY", held), next_at=number)),
     ):
         with pytest.raises(Refused, match="not finite"):
-            ledger.commit((FactSet("other", 1.0), write))
+            ledger.commit(whole((FactSet("other", 1.0), write)))
     assert "other" not in ledger.remembered().facts
     assert sql(ledger.path, "SELECT count(*) FROM journal WHERE NOT json_valid(body)") == [(0,)]
 
@@ -160,7 +162,7 @@ def test_a_number_that_is_not_finite_is_refused_and_what_is_stored_stays_valid_j
 def test_broken_text_is_refused_whole(ledger: Ledger, text: str):
     for write in (FactSet(text, 1.0), FactSet("key", text), Noted(OPENED_AT, text, {}), Noted(OPENED_AT, "x", {"y": text})):
         with pytest.raises(Refused):
-            ledger.commit((FactSet("other", 1.0), write))
+            ledger.commit(whole((FactSet("other", 1.0), write)))
     assert ledger.remembered() == Remembered()
 
 
@@ -168,7 +170,7 @@ def test_broken_text_is_refused_whole(ledger: Ledger, text: str):
 @pytest.mark.parametrize("text", ["'; DROP TABLE journal; --", '"', "\0", "😀\u202e", "%s {x}"])
 def test_text_is_data_and_never_sql(ledger: Ledger, text: str):
     position = a_position(text)
-    ledger.commit((*opening(position), FactSet(text, text), Noted(OPENED_AT, text, {text: text})))
+    ledger.commit(whole((*opening(position), FactSet(text, text), Noted(OPENED_AT, text, {text: text}))))
     remembered = ledger.remembered()
     assert remembered.position == position
     assert remembered.facts[text] == text
@@ -178,19 +180,19 @@ def test_text_is_data_and_never_sql(ledger: Ledger, text: str):
 def test_only_alerts_that_wait_and_those_of_two_days_are_remembered(tmp_path: Path, ledger: Ledger):
     for age in (10, 1, 0):
         alert = Alert(f"ops-{age}", "OPS", "Started", "", 0, OPENED_AT - age * DAY)
-        ledger.commit((AlertChanged(Outgoing(alert, "delivered", settled_at=alert.created_at)),))
+        ledger.commit(whole((AlertChanged(Outgoing(alert, "delivered", settled_at=alert.created_at)),)))
     waiting = Outgoing(Alert("old", "OPS", "Started", "", 0, OPENED_AT - 9 * DAY))
-    ledger.commit((AlertChanged(waiting),))
+    ledger.commit(whole((AlertChanged(waiting),)))
     assert [outgoing.alert.id for outgoing in ledger.remembered().outbox] == ["old", "ops-1", "ops-0"]
 
 
 def test_days_and_their_trades_are_new_yorks_and_a_voided_buy_keeps_its_number(ledger: Ledger):
     late = OPENED_AT + 10 * 3600  # 20:40 in New York, tomorrow in UTC
     for name, at in (("a", OPENED_AT), ("b", late)):
-        ledger.commit(opening(a_position(name, at)))
-        ledger.commit(closing(a_position(name, at)))
-    ledger.commit(opening(a_position("c", late + 60)))
-    ledger.commit((PositionVoided(a_position("c", late + 60), late + 80, "never announced"),))
+        ledger.commit(whole(opening(a_position(name, at))))
+        ledger.commit(whole(closing(a_position(name, at))))
+    ledger.commit(whole(opening(a_position("c", late + 60))))
+    ledger.commit(whole((PositionVoided(a_position("c", late + 60), late + 80, "never announced"),)))
     assert ledger.remembered().trades_opened_on == {"2025-10-02": 3}
     assert [trade.id for trade in ledger.remembered().trades] == ["a", "b"]
 
@@ -216,31 +218,31 @@ def refusals() -> list[tuple[str, tuple[Any, ...]]]:
 
 @pytest.mark.parametrize(("reason", "writes"), refusals())
 def test_a_commit_that_contradicts_the_ledger_is_refused_whole(ledger: Ledger, reason: str, writes: Sequence[Any]):
-    ledger.commit(opening(a_position("T1")))
+    ledger.commit(whole(opening(a_position("T1"))))
     before = ledger.remembered()
     with pytest.raises(Refused, match=reason):
-        ledger.commit((FactSet("other", 1.0), *writes))
+        ledger.commit(whole((FactSet("other", 1.0), *writes)))
     assert ledger.remembered() == before
     assert ledger.check() == []
 
 
 def test_a_position_is_not_opened_without_its_buy(ledger: Ledger):
     with pytest.raises(Refused, match="without its BUY"):
-        ledger.commit((PositionOpened(a_position()),))
+        ledger.commit(whole((PositionOpened(a_position()),)))
     assert ledger.remembered() == Remembered()
 
 
 def test_an_unresolved_trade_is_settled_once_and_keeps_its_place(ledger: Ledger):
     for name in ("a", "b"):
-        ledger.commit(opening(a_position(name)))
-        ledger.commit(closing(a_position(name), None if name == "a" else 1500))
+        ledger.commit(whole(opening(a_position(name))))
+        ledger.commit(whole(closing(a_position(name), None if name == "a" else 1500)))
     assert ledger.remembered().trades[0].pnl is None
     settled = settle(a_position("a"), 0, at=OPENED_AT + DAY, reason="expired", detail="IWM 214.10")
-    ledger.commit((PositionClosed(settled),))
+    ledger.commit(whole((PositionClosed(settled),)))
     assert [trade.pnl for trade in ledger.remembered().trades] == [-143_000, 7_000]
     assert sql(ledger.path, "SELECT id, balance_usd FROM trades") == [("a", -136.0), ("b", 7.0)]
     with pytest.raises(Refused, match="never changed"):
-        ledger.commit((PositionClosed(settled),))
+        ledger.commit(whole((PositionClosed(settled),)))
     assert ledger.check() == []
 
 
@@ -250,7 +252,7 @@ def test_a_second_thread_or_a_forked_process_may_not_use_the_ledger(ledger: Ledg
 
     def intrude() -> None:
         try:
-            ledger.commit((FactSet("x", 1.0),))
+            ledger.commit(whole((FactSet("x", 1.0),)))
         except WrongThread as error:
             caught.append(error)
 
@@ -278,8 +280,8 @@ def sql(path: Path, statement: str) -> list[tuple[Any, ...]]:
 def test_plain_sql_shows_the_trades_and_they_add_up_to_the_record(ledger: Ledger):
     for count, exit in enumerate((1550, 1430, 0, 1999)):
         position = a_position(f"T{count}", OPENED_AT + 600 * count)
-        ledger.commit(opening(position))
-        ledger.commit(closing(position, exit))
+        ledger.commit(whole(opening(position)))
+        ledger.commit(whole(closing(position, exit)))
     record = fold(ledger.remembered().trades)
     assert sql(ledger.path, "SELECT id, opened, closed, entry_usd, exit_usd, pnl_usd, balance_usd FROM trades LIMIT 1") == [
         ("T0", "2025-10-02T10:40:00.000-04:00", "2025-10-02T10:41:00.000-04:00", 1.43, 1.55, 12.0, 12.0)
@@ -294,7 +296,7 @@ def test_plain_sql_shows_the_trades_and_they_add_up_to_the_record(ledger: Ledger
 
 
 def test_the_journal_can_be_neither_changed_nor_cut_by_plain_sql(ledger: Ledger):
-    ledger.commit(opening(a_position()))
+    ledger.commit(whole(opening(a_position())))
     for statement in ("UPDATE journal SET booked = 1", "DELETE FROM journal"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             sql(ledger.path, statement)
@@ -305,7 +307,7 @@ def test_the_hash_chain_can_be_followed_with_nothing_but_json_and_sha256(ledger:
     import json
 
     for writes in commits(Random(1), 30):
-        ledger.commit(writes)
+        ledger.commit(whole(writes))
     previous = "0" * 64
     for *columns, digest in sql(ledger.path, "SELECT * FROM journal ORDER BY seq"):
         assert columns[-1] == previous
@@ -315,14 +317,14 @@ def test_the_hash_chain_can_be_followed_with_nothing_but_json_and_sha256(ledger:
 
 
 def test_what_became_of_a_trades_alert_stays_in_the_journal_when_the_outbox_forgets_it(ledger: Ledger):
-    ledger.commit(opening(a_position()))
-    ledger.commit(closing(a_position()))
-    ledger.commit((delivered(an_alert("BUY", a_position()), OPENED_AT + 1),))
+    ledger.commit(whole(opening(a_position())))
+    ledger.commit(whole(closing(a_position())))
+    ledger.commit(whole((delivered(an_alert("BUY", a_position()), OPENED_AT + 1),)))
     sell = replace(
         an_alert("SELL", a_position(), OPENED_AT + 60), outcome="delivered", attempts=2, settled_at=OPENED_AT + 62
     )
-    ledger.commit((AlertChanged(sell),))
-    ledger.commit((AlertChanged(replace(sell, acknowledged_at=OPENED_AT + 70, acknowledged_by="phone")),))
+    ledger.commit(whole((AlertChanged(sell),)))
+    ledger.commit(whole((AlertChanged(replace(sell, acknowledged_at=OPENED_AT + 70, acknowledged_by="phone")),)))
     ledger.snapshot_if_due(OPENED_AT + 29 * DAY)
     assert sql(ledger.path, "SELECT count(*) FROM outbox") == [(2,)]
     ledger.snapshot_if_due(OPENED_AT + 31 * DAY)
@@ -350,7 +352,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.count = 0
 
     def write(self, *writes: Any) -> None:
-        ledger_book.write(self.connection, writes)
+        ledger_book.write(self.connection, whole(writes))
         for write in writes:
             if isinstance(write, AlertChanged):
                 self.outbox[write.outgoing.alert.id] = write.outgoing
@@ -406,7 +408,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def nonsense(self) -> None:
         with pytest.raises(Refused):
-            ledger_book.write(self.connection, (FactSet("lost", 1.0), PositionMarked(a_position("nobody"))))
+            ledger_book.write(self.connection, whole((FactSet("lost", 1.0), PositionMarked(a_position("nobody")))))
 
     @invariant()
     def everything_is_there(self) -> None:
@@ -426,7 +428,7 @@ TestAnyOrderOfCommits.settings = settings(max_examples=25, stateful_step_count=2
 def test_a_ledger_that_a_killed_life_left_in_mid_commit_can_be_read_while_the_next_life_starts(tmp_path: Path):
     (tmp_path / "first").mkdir()
     first = Ledger.open(tmp_path / "first", OPENED_AT)
-    first.commit(opening(a_position()))
+    first.commit(whole(opening(a_position())))
     first.close()
     with connected(tmp_path / "first" / FILE) as dying:
         dying.execute("PRAGMA cache_size = 1")

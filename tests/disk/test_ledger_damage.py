@@ -24,7 +24,7 @@ from events import (
     Noted,
     Remembered,
 )
-from tests.kit.books import OPENED_AT, a_position, closing, commits, opening
+from tests.kit.books import OPENED_AT, a_position, closing, commits, opening, whole
 from tests.kit.crash import Disk
 
 DAY = 86_400.0
@@ -41,9 +41,9 @@ def filled(folder: Path, number: int = 40) -> Remembered:
     """A ledger with some history and, at its end, an open position."""
     with_history = Ledger.open(folder, OPENED_AT)
     for writes in commits(Random(3), number):
-        with_history.commit(writes)
+        with_history.commit(whole(writes))
     if with_history.remembered().position is None:
-        with_history.commit(opening(a_position("held", OPENED_AT + 900)))
+        with_history.commit(whole(opening(a_position("held", OPENED_AT + 900))))
     remembered = with_history.remembered()
     with_history.close()
     return remembered
@@ -129,7 +129,7 @@ def test_two_hundred_damaged_ledgers_and_none_is_reset_or_touched(tmp_path: Path
     older = path.read_bytes()
     with closing_(Ledger.open(tmp_path, OPENED_AT)) as more:
         for number in range(20, 40):
-            more.commit((FactSet("alive_at", float(number)), Noted(OPENED_AT, "near miss", {"why": "x" * 300})))
+            more.commit(whole((FactSet("alive_at", float(number)), Noted(OPENED_AT, "near miss", {"why": "x" * 300}))))
         whole = more.remembered()
     content = path.read_bytes()
     random = Random(200)
@@ -174,7 +174,7 @@ def test_a_hot_journal_that_was_removed_is_noticed_unless_nothing_is_missing(tmp
 
     disk.before_operation = dies
     for writes in commits(random, 60):
-        ledger_book.write(connection, writes)
+        ledger_book.write(connection, whole(writes))
         states.append(ledger_book.load(connection, OPENED_AT))
     refused = 0
     for image in hot:
@@ -196,8 +196,8 @@ def test_a_hot_journal_that_was_removed_is_noticed_unless_nothing_is_missing(tmp
 def test_a_ledger_that_is_gone_or_older_than_its_snapshots_is_not_begun_again(tmp_path: Path):
     ledger = Ledger.open(tmp_path, OPENED_AT)
     old = ledger.path.read_bytes()
-    ledger.commit(opening(a_position()))
-    ledger.commit(closing(a_position()))
+    ledger.commit(whole(opening(a_position())))
+    ledger.commit(whole(closing(a_position())))
     assert ledger.snapshot_if_due(OPENED_AT + 1)
     ledger.close()
     ledger.path.write_bytes(old)
@@ -250,9 +250,9 @@ def with_edits(folder: Path, *edits: str) -> None:
     """A ledger of two trades and an open position, edited by somebody who knows how to drop and restore the triggers."""
     ledger = Ledger.open(folder, OPENED_AT)
     for name in ("T1", "T2"):
-        ledger.commit(opening(a_position(name)))
-        ledger.commit(closing(a_position(name)))
-    ledger.commit(opening(a_position("T3")))
+        ledger.commit(whole(opening(a_position(name))))
+        ledger.commit(whole(closing(a_position(name))))
+    ledger.commit(whole(opening(a_position("T3"))))
     ledger.close()
     edited(folder / "ledger.sqlite3", *edits)
 
@@ -328,7 +328,7 @@ def test_a_forger_who_recomputes_every_hash_still_has_to_make_the_story_add_up(t
 
 
 def test_damage_that_comes_while_it_runs_is_found_by_the_check(ledger: Ledger):
-    ledger.commit(opening(a_position()))
+    ledger.commit(whole(opening(a_position())))
     assert ledger.check() == []
     edited(ledger.path, "UPDATE journal SET subject = 'T9' WHERE seq = 1")
     assert any("is not as it was written" in problem for problem in ledger.check())
@@ -344,9 +344,9 @@ def test_a_snapshot_is_made_each_day_and_after_each_closed_trade_and_seven_are_k
         for trade in range(4):
             at = OPENED_AT + day * DAY + trade * 600
             position = a_position(f"T{day}-{trade}", at)
-            ledger.commit(opening(position))
+            ledger.commit(whole(opening(position)))
             assert ledger.snapshot_if_due(at) is None or trade == 0
-            ledger.commit(closing(position))
+            ledger.commit(whole(closing(position)))
             assert ledger.snapshot_if_due(at + 61)
             assert ledger.snapshot_if_due(at + 62) is None
     kept = snapshots(ledger.folder)
@@ -367,11 +367,11 @@ def test_files_that_somebody_put_beside_the_snapshots_are_left_alone(ledger: Led
 def test_a_damaged_ledger_is_restored_from_the_newest_good_snapshot_and_what_it_replaces_is_kept(tmp_path: Path):
     ledger = Ledger.open(tmp_path, OPENED_AT)
     for name in ("T1", "T2"):
-        ledger.commit(opening(a_position(name)))
-        ledger.commit(closing(a_position(name)))
+        ledger.commit(whole(opening(a_position(name))))
+        ledger.commit(whole(closing(a_position(name))))
         newest = ledger.snapshot(OPENED_AT + 60)
     good = ledger.remembered()
-    ledger.commit(opening(a_position("T3")))
+    ledger.commit(whole(opening(a_position("T3"))))
     spoilt = ledger.snapshot(OPENED_AT + 120)
     ledger.close()
     spoilt.write_bytes(flipped(spoilt.read_bytes(), Random(1))[:-5000])

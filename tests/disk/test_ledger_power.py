@@ -23,7 +23,7 @@ from disk import ledger as ledger_module
 from disk import schema as ledger_schema
 from disk.ledger import DataFolder, DiskFailed, DiskTrouble, Ledger, LedgerBusy, LedgerDamaged, LedgerTooNew
 from events import FactSet, Noted, PositionMarked, Remembered
-from tests.kit.books import OPENED_AT, a_position, closing, commits, opening
+from tests.kit.books import OPENED_AT, a_position, closing, commits, opening, whole
 from tests.kit.crash import AsSqlite3, Disk
 
 POWER_CUTS = int(os.environ.get("POWER_CUTS", "2000"))
@@ -82,7 +82,7 @@ def cut_power(pragmas: Sequence[str], images: int) -> Tally:
 
         disk.before_operation = perhaps
         for writes in commits(random, 20):
-            ledger_book.write(connection, writes)
+            ledger_book.write(connection, whole(writes))
             states.append(ledger_book.load(connection, OPENED_AT))
         disk.before_operation = lambda: None
         connection.close()
@@ -123,7 +123,7 @@ def test_a_power_cut_while_the_power_comes_back_loses_nothing_either():
     states, hot = [ledger_book.load(connection, OPENED_AT)], []
     disk.before_operation = lambda: hot.append((len(states) - 1, disk.power_cut(random)))
     for writes in commits(random, 8):
-        ledger_book.write(connection, writes)
+        ledger_book.write(connection, whole(writes))
         states.append(ledger_book.load(connection, OPENED_AT))
     tally = Tally()
     for acknowledged, image in hot:
@@ -168,7 +168,7 @@ def test_a_power_cut_inside_an_upgrade_leaves_the_old_schema_or_the_new_one(next
     connection = configured(disk, ledger_schema.PRAGMAS)
     ledger_schema.upgrade(connection)
     for writes in commits(random, 30):
-        ledger_book.write(connection, writes)
+        ledger_book.write(connection, whole(writes))
     before = ledger_book.load(connection, OPENED_AT)
     next_schema()
     images: list[Disk] = []
@@ -311,7 +311,7 @@ def commit_without_end(folder: Path, done: int, acknowledged: int) -> None:
                 writes = (PositionMarked(ledger_module.msgspec.structs.replace(position, peak=2000 + number)),)
             case _:
                 writes = closing(position)
-        ledger.commit((*writes, FactSet("count", float(number))))
+        ledger.commit(whole((*writes, FactSet("count", float(number)))))
         os.write(acknowledged, b"%d\n" % number)
 
 
@@ -332,12 +332,12 @@ def test_an_io_error_on_fsync_ends_the_ledger_and_is_never_retried(after: int):
     disk, ledger = on_a_bad_disk()
     disk.fail("sync", after)
     with pytest.raises(DiskFailed) as failed:
-        ledger.commit(opening(a_position()))
+        ledger.commit(whole(opening(a_position())))
     assert failed.value.must_stop
     disk.heal()
     operations = disk.operations
     with pytest.raises(DiskFailed):
-        ledger.commit((FactSet("again", 1.0),))
+        ledger.commit(whole((FactSet("again", 1.0),)))
     with pytest.raises(DiskFailed):
         ledger.remembered()
     assert disk.operations == operations, "a disk that failed was asked again"
@@ -362,7 +362,7 @@ def write_past_the_limit(folder: Path) -> None:
     size = ledger.path.stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     try:
-        ledger.commit((Noted(OPENED_AT, "long", {"text": "x" * 100_000}),))
+        ledger.commit(whole((Noted(OPENED_AT, "long", {"text": "x" * 100_000}),)))
     except DiskFailed:
         os._exit(7)
 
@@ -370,17 +370,17 @@ def write_past_the_limit(folder: Path) -> None:
 @pytest.mark.fault("X04")
 def test_a_full_disk_fails_the_whole_commit_and_the_next_one_may_work(tmp_path: Path):
     ledger = Ledger.open(tmp_path, OPENED_AT)
-    ledger.commit(opening(a_position()))
+    ledger.commit(whole(opening(a_position())))
     before = ledger.remembered()
     pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
     ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DiskTrouble, match="the disk is full") as trouble:
-        ledger.commit((*closing(a_position()), Noted(OPENED_AT, "why", {"text": "x" * 20_000})))
+        ledger.commit(whole((*closing(a_position()), Noted(OPENED_AT, "why", {"text": "x" * 20_000}))))
     assert not trouble.value.must_stop
     assert ledger.remembered() == before
     assert ledger.check() == []
     ledger._connection.execute("PRAGMA max_page_count = 1000000")
-    ledger.commit(closing(a_position()))
+    ledger.commit(whole(closing(a_position())))
     assert len(ledger.remembered().trades) == 1
     ledger.close()
 
@@ -389,26 +389,26 @@ def test_a_full_disk_fails_the_whole_commit_and_the_next_one_may_work(tmp_path: 
 @pytest.mark.parametrize("after", range(8))
 def test_a_disk_that_fills_up_anywhere_in_a_commit_leaves_none_of_it(after: int):
     disk, ledger = on_a_bad_disk()
-    ledger.commit(opening(a_position()))
+    ledger.commit(whole(opening(a_position())))
     before = ledger.remembered()
     disk.fail("full", after)
     with pytest.raises(DiskTrouble) as trouble:
-        ledger.commit(closing(a_position()))
+        ledger.commit(whole(closing(a_position())))
     assert not trouble.value.must_stop
     disk.heal()
     assert ledger.remembered() == before
     assert ledger.check() == []
-    ledger.commit(closing(a_position()))
+    ledger.commit(whole(closing(a_position())))
     assert len(ledger.remembered().trades) == 1
 
 
 @pytest.mark.fault("X05")
 def test_a_disk_that_turns_read_only_refuses_commits_and_still_remembers(tmp_path: Path):
     disk, ledger = on_a_bad_disk()
-    ledger.commit(opening(a_position()))
+    ledger.commit(whole(opening(a_position())))
     disk.fail("readonly")
     with pytest.raises(DiskTrouble) as trouble:
-        ledger.commit(closing(a_position()))
+        ledger.commit(whole(closing(a_position())))
     assert not trouble.value.must_stop
     assert ledger.remembered().position == a_position()
 
@@ -437,7 +437,7 @@ def work_without_rights(folder: Path, expected: Remembered) -> None:
     ledger = Ledger.open(folder, OPENED_AT)
     assert ledger.remembered() == expected
     with pytest.raises(DiskTrouble) as trouble:
-        ledger.commit((FactSet("x", 1.0),))
+        ledger.commit(whole((FactSet("x", 1.0),)))
     os._exit(6 if trouble.value.must_stop else 5)
 
 
@@ -454,9 +454,9 @@ def test_a_reader_who_holds_the_ledger_too_long_makes_it_busy_not_broken(tmp_pat
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM trades").fetchall()
     with pytest.raises(LedgerBusy):
-        ledger.commit(opening(a_position()))
+        ledger.commit(whole(opening(a_position())))
     reader.close()
-    ledger.commit(opening(a_position()))
+    ledger.commit(whole(opening(a_position())))
     assert ledger.remembered().position == a_position()
     ledger.close()
 
@@ -466,7 +466,7 @@ def test_a_ledger_deleted_under_a_running_worker_is_noticed_at_the_next_commit(t
     ledger = Ledger.open(tmp_path, OPENED_AT)
     (tmp_path / "ledger.sqlite3").unlink()
     with pytest.raises(DiskFailed, match="moved or deleted"):
-        ledger.commit(opening(a_position()))
+        ledger.commit(whole(opening(a_position())))
     ledger.close()
     with pytest.raises(LedgerDamaged, match="is gone"):
         Ledger.open(tmp_path, OPENED_AT)
@@ -478,7 +478,7 @@ def test_a_ledger_deleted_under_a_running_worker_is_noticed_at_the_next_commit(t
 def with_trades(folder: Path) -> None:
     ledger = Ledger.open(folder, OPENED_AT)
     for writes in commits(Random(3), 40):
-        ledger.commit(writes)
+        ledger.commit(whole(writes))
     ledger.close()
 
 

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from config import Config
-from desk.desk import Desk
 from desk.state import Memory
 from disk import tape
 from disk.tape import End, Recorded
 from events import HalfSecondPassed, ProfileArrived, Remembered
 from replay import redo
 from replay.__main__ import main as replay
+from strategies.registry import build
 from tests.kit.deskbench import DAY, KEYS
 from tests.kit.taped import Taped
 from utils import SessionCalendar
@@ -120,7 +120,7 @@ def test_what_the_desk_could_not_decide_is_kept_and_fails_again(taped: Callable[
     bench = taped()
     bench.start()
     with pytest.raises(ValueError, match="390"):
-        bench.put(ProfileArrived(at=bench.now, date=str(DAY), minutes=(1.0,), sessions=()))
+        bench.put(ProfileArrived(at=bench.now, symbol="IWM", date=str(DAY), minutes=(1.0,), sessions=()))
     bench.tick(1.0)
     bench.tape.stop()
     (path,) = files(tmp_path)
@@ -201,7 +201,7 @@ def test_memory_survives_its_way_through_json(taped: Callable[..., Taped], tmp_p
     memory = bench.desk.memory()
     again = msgspec.json.decode(msgspec.json.encode(memory), type=Memory)
     assert again == memory
-    other = Desk(bench.config, SessionCalendar(DAY), Remembered())
+    other = build(bench.config, SessionCalendar(DAY), Remembered())
     other.recall(again)
     assert other.state == bench.desk.state
     assert other.decide([HalfSecondPassed(at=bench.now + 0.5)]) is not None

@@ -24,7 +24,7 @@ from events import (
     PositionOpened,
     Remembered,
 )
-from tests.kit.books import OPENED_AT, a_position, an_alert, closing, opening
+from tests.kit.books import OPENED_AT, a_position, an_alert, closing, opening, whole
 from tests.kit.ears import Ears
 
 
@@ -88,7 +88,7 @@ def remembered(folder: Path) -> Remembered:
 
 
 def facts(*numbers: int) -> list[Commit]:
-    return [Commit(number, (FactSet(f"fact {number}", float(number)),)) for number in numbers]
+    return [Commit(number, whole((FactSet(f"fact {number}", float(number)),))) for number in numbers]
 
 
 def test_what_waits_together_is_one_transaction_and_each_commit_is_answered(
@@ -116,7 +116,7 @@ def test_what_no_alert_waits_for_lets_the_buy_catch_up_and_the_buy_waits_for_nob
         scribe.start()
         scribe.opened.wait(10.0)
         scribe.put(signal)
-        scribe.put(Commit(2, (PositionOpened(position), buy)))
+        scribe.put(Commit(2, whole((PositionOpened(position), buy))))
         ears.wait_for(Committed, 2)
         scribe.stop()
         scribe.join(10.0)
@@ -141,12 +141,12 @@ def test_nothing_long_is_done_while_a_position_is_open(tmp_path: Path, monkeypat
     ears = Ears()
     with DataFolder(tmp_path).lock():
         scribe = Scribe(ears, tmp_path, StepClock(1.0))
-        scribe.put(Commit(1, opening(position)))
+        scribe.put(Commit(1, whole(opening(position))))
         scribe.start()
         for _ in range(4):
             assert looks.acquire(timeout=10.0)
         assert not copied.is_set()
-        scribe.put(Commit(2, closing(position)))
+        scribe.put(Commit(2, whole(closing(position))))
         assert copied.wait(10.0)
         scribe.stop()
         scribe.join(10.0)
@@ -175,12 +175,12 @@ def test_a_ledger_that_cannot_be_looked_at_for_a_moment_ends_nobody(tmp_path: Pa
 
 def test_all_that_waits_is_written_before_it_ends(tmp_path: Path) -> None:
     position = a_position()
-    life(tmp_path, Commit(1, opening(position)), Commit(2, closing(position)))
+    life(tmp_path, Commit(1, whole(opening(position))), Commit(2, whole(closing(position))))
     assert [trade.id for trade in remembered(tmp_path).trades] == [position.id]
 
 
 def test_a_commit_that_contradicts_the_ledger_takes_none_of_those_ahead_of_it_along(tmp_path: Path) -> None:
-    never_opened = Commit(2, (PositionMarked(a_position()),))
+    never_opened = Commit(2, whole((PositionMarked(a_position()),)))
     scribe, heard = life(tmp_path, *facts(1), never_opened)
     assert isinstance(scribe.fault, Refused)
     assert answered(heard) == [1]
@@ -220,9 +220,9 @@ def test_what_the_disk_refused_is_written_ahead_of_what_comes_later(tmp_path: Pa
     with DataFolder(tmp_path).lock():
         scribe = Scribe(ears, tmp_path, StepClock())
         scribe.start()
-        scribe.put(Commit(1, opening(position)))
+        scribe.put(Commit(1, whole(opening(position))))
         ears.wait_for(CommitFailed)
-        scribe.put(Commit(2, (PositionMarked(replace(position, peak=1500)),)))
+        scribe.put(Commit(2, whole((PositionMarked(replace(position, peak=1500)),))))
         ears.wait_for(Committed)
         scribe.stop()
         scribe.join(10.0)

@@ -28,8 +28,7 @@ from events import (
     FeedRefused,
     JunkDropped,
     QuoteSeen,
-    UnwatchContract,
-    WatchContract,
+    Watch,
 )
 from simulator.servers import Simulator
 from tests.kit.deskbench import KEYS
@@ -613,13 +612,13 @@ def test_the_options_socket_is_connected_only_while_a_contract_is_held(feed: Fee
     edge, ears = rig.options(feed.url)
     time.sleep(0.4)
     assert feed.accepted == 0
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     feed.wait_for(lambda: feed.live and feed.live[0].topics == {f"Q.{CONTRACT}"})
     feed.send(quote(CONTRACT, 0.49, 0.5, AT * 1000 + 351), quote(OTHER, 0.3, 0.31, AT * 1000))
     seen = ears.wait_for(QuoteSeen)
     assert (seen.contract, seen.source, seen.quote.bid, seen.quote.ask) == (CONTRACT, "stream", 490, 500)
     assert (seen.quote.bid_size, seen.quote.ask_size, seen.quote.quoted_at) == (35, 40, AT + 0.351)
-    edge.put(UnwatchContract(CONTRACT))
+    edge.put(Watch(()))
     feed.wait_for(lambda: not feed.clients)
     time.sleep(0.4)
     assert feed.accepted == 1
@@ -629,9 +628,9 @@ def test_the_options_socket_is_connected_only_while_a_contract_is_held(feed: Fee
 
 def test_another_contract_is_another_subscription_on_the_same_connection(feed: Feed, rig: Rig) -> None:
     edge, ears = rig.options(feed.url)
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     is_live(feed)
-    edge.put(WatchContract(OTHER))
+    edge.put(Watch((OTHER,)))
     feed.wait_for(lambda: feed.live and feed.live[0].topics == {f"Q.{OTHER}"})
     feed.send(quote(CONTRACT, 0.49, 0.5, AT * 1000), quote(OTHER, 0.3, 0.31, AT * 1000))
     assert ears.wait_for(QuoteSeen).contract == OTHER
@@ -641,7 +640,7 @@ def test_another_contract_is_another_subscription_on_the_same_connection(feed: F
 def test_a_silent_options_wire_must_prove_itself_and_a_quiet_contract_is_no_fault(feed: Feed, rig: Rig) -> None:
     rig.hurry(20.0)
     edge, ears = rig.options(feed.url)
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     is_live(feed)
     client = feed.live[0]
     feed.wait_for(lambda: client.pings >= 5)
@@ -652,7 +651,7 @@ def test_a_silent_options_wire_must_prove_itself_and_a_quiet_contract_is_no_faul
 
 def test_whoever_replaces_the_options_socket_watches_the_same_contract(feed: Feed, rig: Rig) -> None:
     edge, _ = rig.options(feed.url)
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     is_live(feed)
     rig.end()
     feed.wait_for(lambda: not feed.clients)
@@ -666,7 +665,7 @@ def test_whoever_replaces_the_options_socket_watches_the_same_contract(feed: Fee
 def test_a_stopped_process_needs_no_more_than_a_second_for_its_sockets(feed: Feed, rig: Rig) -> None:
     rig.stocks(feed.url)
     edge, _ = rig.options(feed.url)
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     feed.wait_for(lambda: len(feed.live) == 2)
     fds = len(os.listdir("/proc/self/fd"))
     began = time.monotonic()

@@ -25,8 +25,7 @@ from events import (
     QuotesArrived,
     QuoteSeen,
     RefreshQuotes,
-    UnwatchContract,
-    WatchContract,
+    Watch,
 )
 from simulator.http import Answer
 from simulator.servers import Simulator
@@ -137,7 +136,7 @@ def test_a_chain_that_is_asked_too_often_waits_as_told_while_the_held_contract_i
     ears = poller(market, edges)
     ears.wait_for(ChainFailed, 2)
     edge, followed = quotes()
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     began = market.clock.now()
     market.set_clock(speed=40.0)
     ears.wait_for(ChainFailed, 4)
@@ -219,9 +218,9 @@ def test_the_held_contract_is_asked_for_every_second_until_it_is_let_go(
     edge, ears = quotes()
     began = market.clock.now()
     market.set_clock(speed=20.0)
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     ears.wait_for(QuoteSeen, 10)
-    edge.put(UnwatchContract(CONTRACT))
+    edge.put(Watch(()))
     edge.put(RefreshQuotes(1, (CONTRACT,)))
     ears.wait_for(QuotesArrived)
     took = market.clock.now() - began
@@ -243,7 +242,7 @@ def test_a_server_that_holds_the_held_contracts_answer_back_is_left_at_the_deadl
     edge, ears = quotes(HTTP_TIMEOUT_SECONDS="0.5")
     market.rest.script(ONE, manner)
     began = time.monotonic()
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     failed = ears.wait_for(QuoteFailed)
     assert 0.45 <= time.monotonic() - began < 0.9
     assert failed.contract == CONTRACT
@@ -257,7 +256,7 @@ def test_a_contract_that_the_server_does_not_know_any_more_is_a_failed_quote_and
 ) -> None:
     edge, ears = quotes()
     market.rest.script(ONE, Answer(404, {"status": "NOT_FOUND", "message": "Options contract not found."}), forever=True)
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     assert "404" in ears.wait_for(QuoteFailed).reason
     market.set_clock(speed=20.0)
     ears.wait_for(QuoteFailed, 3)
@@ -271,7 +270,7 @@ def test_an_answer_without_a_quote_is_a_failed_quote(market: Simulator, quotes: 
     row = market.market.rows(DAY, (0, 1), only=CONTRACT)[0]
     row.pop("last_quote")
     market.rest.script(ONE, Answer(200, {"status": "OK", "results": row}))
-    edge.put(WatchContract(CONTRACT))
+    edge.put(Watch((CONTRACT,)))
     assert "no quote" in ears.wait_for(QuoteFailed).reason
 
 
@@ -296,7 +295,7 @@ def test_whoever_replaces_the_one_who_follows_a_position_follows_it(
     market: Simulator, quotes: Callable[..., tuple[Quotes, Ears]], edges: list[Edge]
 ) -> None:
     dead, ears = quotes()
-    dead.put(WatchContract(CONTRACT))
+    dead.put(Watch((CONTRACT,)))
     ears.wait_for(QuoteSeen)
     dead.stop()
     dead.join(5.0)

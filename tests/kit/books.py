@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from events import (
     FactSet,
     Noted,
     Outgoing,
+    Part,
     Position,
     PositionClosed,
     PositionMarked,
@@ -97,3 +98,8 @@ def commits(random: Random, number: int) -> Iterator[tuple[AnyWrite, ...]]:
             yield (delivered(first, at), FactSet("quota_left", float(count)))
         else:
             yield (FactSet("alive_at", at),)
+
+
+def whole(writes: Iterable[AnyWrite]) -> tuple[Part, ...]:
+    """Writes of the desk itself, as one part of a commit."""
+    return (Part("desk", tuple(writes)),)

@@ -12,7 +12,7 @@ from datetime import date
 from msgspec.structs import replace
 
 from config import Config
-from desk.desk import Desk
+from desk.state import Held
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -40,10 +40,12 @@ from events import (
     QuoteSeen,
     RefreshQuotes,
     Remembered,
-    UnwatchContract,
-    WatchContract,
+    Watch,
     WorkerStarted,
 )
+from strategies.registry import build
+from strategies.vwap.memory import Memory
+from strategies.vwap.windows import Underlying
 from utils import SessionCalendar, clock_text
 
 KEYS = {"POLYGON_API_KEY": "k" * 20, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_KEY": "u" * 30}
@@ -85,7 +87,7 @@ class Bench:
         self.now = moment.open_at + (hour - 9) * 3600 + (minute - 30) * 60 + second + 0.0
         if self.session is None:
             self.now += (day - moment.date).days * 86_400
-        self.desk = Desk(self.config, self.calendar, remembered or Remembered())
+        self.desk = build(self.config, self.calendar, remembered or Remembered())
         self.writes: bool | None = True
         self.phone: Callable[[Deliver], AnyEvent | None] = self.accepts
         self.refresh: Callable[[RefreshQuotes], AnyEvent | None] = self.as_in_chain
@@ -151,11 +153,13 @@ class Bench:
             case CheckPhone():
                 return PhoneChecked(at=self.now, ok=True, reason="keys are valid", quota_left=9_000)
             case FetchProfile():
-                return ProfileArrived(at=self.now, date=action.date, minutes=(VOLUME * 20,) * 390, sessions=("x",) * 10)
+                return ProfileArrived(
+                    at=self.now, symbol=action.symbol, date=action.date, minutes=(VOLUME * 20,) * 390, sessions=("x",) * 10
+                )
             case Backfill():
                 return None
-            case WatchContract() | UnwatchContract():
-                self.log.append(f"{clock_text(self.now)} {type(action).__name__} {action.contract}")
+            case Watch(contracts):
+                self.log.append(f"{clock_text(self.now)} Watch {' '.join(contracts)}".rstrip())
             case Exit():
                 self.exit_code = action.code
         return None
@@ -187,7 +191,7 @@ class Bench:
     def chain(self, *rows: ChainRow) -> None:
         self.rows = rows
         at = self.now
-        self.put(ChainArrived(at=at, asked_at=at, right="call", expiration=DAY.isoformat(), rows=rows))
+        self.put(ChainArrived(at=at, underlying="IWM", asked_at=at, right="call", expiration=DAY.isoformat(), rows=rows))
 
     def bar(self, price: float | None = None, volume: float = VOLUME, symbol: str = "IWM") -> None:
         """One second later its bar is there, and SPY's before it."""
@@ -224,8 +228,32 @@ class Bench:
     # --- what came of it ---
 
     @property
+    def memory(self) -> Memory:
+        """What the strategy remembers."""
+        memory: Memory = self.desk.owners["vwap"].memory
+        return memory
+
+    @property
+    def iwm(self) -> Underlying:
+        """The strategy's windows."""
+        iwm: Underlying = self.desk.strategies["vwap"].iwm  # type: ignore[attr-defined]
+        return iwm
+
+    @property
+    def held(self) -> Held:
+        """The one position."""
+        (held,) = self.desk.state.held.values()
+        return held
+
+    @property
     def phase(self) -> str:
-        return type(self.desk.state.phase).__name__
+        """Where the desk stands, in a word."""
+        state = self.desk.state
+        if state.ended:
+            return "Halted"
+        for held in state.held.values():
+            return "Holding" if held.settling is None else "Settling"
+        return "Flat" if self.memory.seeking is None else "Seeking"
 
     def said(self, kind: str) -> list[Deliver]:
         return [action for action in self.delivered if action.kind == kind]

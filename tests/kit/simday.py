@@ -28,7 +28,6 @@ from msgspec.structs import replace
 import risk_manager
 from config import Config
 from desk.desk import Desk
-from desk.state import Halted, Holding, Seeking, Settling
 from disk import audit as ledger_audit
 from disk import book as ledger_book
 from disk import schema as ledger_schema
@@ -39,7 +38,6 @@ from events import (
     AlertFailed,
     AnyAction,
     AnyEvent,
-    AnyWrite,
     Backfill,
     BackfillFailed,
     Bar,
@@ -61,6 +59,7 @@ from events import (
     FetchSettlement,
     HalfSecondPassed,
     OperatorSpoke,
+    Part,
     PhoneChecked,
     PollReceipt,
     Position,
@@ -78,10 +77,10 @@ from events import (
     SettlementArrived,
     StopRequested,
     ThreadFailed,
-    UnwatchContract,
-    WatchContract,
+    Watch,
     WorkerStarted,
 )
+from strategies.registry import build
 from utils import Session, SessionCalendar, clock_text
 
 KEYS = {"POLYGON_API_KEY": "k" * 20, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_KEY": "u" * 30}
@@ -294,7 +293,7 @@ class Day:
         self.life += 1
         self.tell(f"life {self.life} begins")
         remembered = ledger_book.load(self.books, self.now)
-        self.desk = Desk(self.config, self.calendar, remembered)
+        self.desk = build(self.config, self.calendar, remembered)
         self.watched, self.box, self.proven = None, [], {}
         self.scribe, self.disk_busy, self.disk_full = (
             Scribe(lambda event: self.later(0.0, event), Path(), NoClock()),
@@ -305,8 +304,8 @@ class Day:
         self.end = max(self.end, self.now + 240)
         self.decide([WorkerStarted(at=self.now, version="1", mode="simulated")])
         if self.lost is not None:
-            phase = self.desk.state.phase
-            found = replace(phase.position, last_quote_at=None) if isinstance(phase, Holding | Settling) else None
+            held = next(iter(self.desk.state.held.values()), None)
+            found = None if held is None else replace(held.position, last_quote_at=None)
             self.must(found == self.lost, f"the position was {self.lost}, and after the kill it is {found}")
             self.lost = None
         self.later(0.0, HalfSecondPassed(at=self.now))
@@ -324,8 +323,8 @@ class Day:
         self.tell("killed")
         assert self.desk is not None
         state = self.desk.state
-        if isinstance(state.phase, Holding) and not state.pending and not self.scribe._owed:
-            self.lost = replace(state.phase.position, last_quote_at=None)
+        if state.open() and not state.pending and not self.scribe._owed:
+            self.lost = replace(state.open()[0].position, last_quote_at=None)
         self.desk = None
         self.life += 1
         beyond_the_close = self.session.close_at + 30 - self.now
@@ -371,7 +370,7 @@ class Day:
             self.later(0.0, OperatorSpoke(at=self.now, command=word, who="simulated"))
         if random.random() < self.stop:
             self.later(0.0, StopRequested(at=self.now, reason="SIGTERM"))
-        if random.random() < self.kill * (6 if isinstance(self.desk.state.phase, Holding) else 1):
+        if random.random() < self.kill * (6 if self.desk.state.open() else 1):
             self.later(random.uniform(0.0, 1.0), self.die)
 
     # --- the edges -----------------------------------------------------------------------------------------------------
@@ -379,12 +378,18 @@ class Day:
     def poll_chain(self) -> None:
         self.later(10.0, self.poll_chain)
         if self.random.random() < self.stale_chain:
-            self.later(0.2, ChainFailed(at=self.now, right="call", reason="no answer", refused=self.random.random() < 0.2))
+            self.later(
+                0.2,
+                ChainFailed(
+                    at=self.now, underlying="IWM", right="call", reason="no answer", refused=self.random.random() < 0.2
+                ),
+            )
             return
         rows = tuple(self.row(strike) for strike in STRIKES)
         day = self.session.date.isoformat()
         self.later(
-            self.random.uniform(0.05, 0.5), ChainArrived(at=0, asked_at=self.now, right="call", expiration=day, rows=rows)
+            self.random.uniform(0.05, 0.5),
+            ChainArrived(at=0, underlying="IWM", asked_at=self.now, right="call", expiration=day, rows=rows),
         )
 
     def poll_quote(self, contract: str) -> None:
@@ -418,10 +423,10 @@ class Day:
                 rows = tuple(self.row(int(name[-8:])) for name in contracts if random.random() >= self.no_quote)
                 if random.random() >= self.no_answer:
                     self.later(random.choice((0.03, 0.1, 1.9)), QuotesArrived(at=0, ticket=ticket, rows=rows))
-            case WatchContract(contract):
+            case Watch(contracts=(contract,)):
                 self.watched, self.quoted_at = contract, self.now
                 self.later(0.1, lambda: self.poll_quote(contract))
-            case UnwatchContract():
+            case Watch():
                 self.watched = None
             case CheckPhone():
                 self.proven["asked"] = True
@@ -438,9 +443,11 @@ class Day:
                     self.fetch(symbol, start, end)
             case FetchProfile(day):
                 if random.random() < self.bad_profile:
-                    self.later(0.3, ProfileFailed(at=0, date=day, reason="no answer"))
+                    self.later(0.3, ProfileFailed(at=0, symbol="IWM", date=day, reason="no answer"))
                 else:
-                    self.later(0.3, ProfileArrived(at=0, date=day, minutes=(15_000.0,) * 390, sessions=("x",) * 10))
+                    self.later(
+                        0.3, ProfileArrived(at=0, symbol="IWM", date=day, minutes=(15_000.0,) * 390, sessions=("x",) * 10)
+                    )
             case FetchSettlement(trade_id):
                 close = None if random.random() < 0.5 else 220.7
                 self.later(
@@ -487,17 +494,19 @@ class Day:
         if self.box:
             self.disk_begins()
 
-    def commit(self, writes: list[AnyWrite]) -> None:
+    def commit(self, parts: list[Part]) -> dict[str, str]:
         """The real books, in memory: what contradicts them is Refused, and that is a fault of the desk."""
         if self.disk_full:
             raise DiskTrouble("The ledger cannot be written: the disk is full")
-        ledger_book.write(self.books, writes)
-        for item in writes:
+        refused = ledger_book.write(self.books, parts)
+        self.must(not refused, f"the ledger refused: {refused}")
+        for item in (item for part in parts for item in part.writes):
             match item:
                 case PositionClosed(trade):
                     self.trades[trade.id] = trade.pnl
                 case PositionVoided(position):
                     self.voided.add(position.id)
+        return refused
 
     # --- the phone -----------------------------------------------------------------------------------------------------
 
@@ -588,8 +597,7 @@ class Day:
             self.must(self.now - action.created_at < self.config.buy_ttl_seconds, f"{key} was sent after its time")
         trade = key.rsplit("-", 1)[0]
         if action.kind == "BUY":
-            phase = self.desk.state.phase if self.desk else None
-            self.must(isinstance(phase, Holding) and phase.position.id == trade, f"{key} was sent without its position")
+            self.must(self.desk and trade in self.desk.state.held, f"{key} was sent without its position")
         if self.answered_at.get(key, 0.0) > self.now and action.channel == "pushover":
             self.must(action.attempt == 1 or self.life > 1, f"{key} was tried again before the last try had ended")
 
@@ -601,25 +609,24 @@ class Day:
         """After every decision."""
         assert self.desk is not None
         state = self.desk.state
-        phase = state.phase
         pnls = [trade.pnl for trade in state.trades_today if trade.pnl is not None]
         if len(state.trades_today) == state.record.wins + state.record.losses + state.record.unresolved:
             self.must(sum(pnls) == state.record.balance, "the record is not the sum of its trades")
-        if isinstance(phase, Holding):
+        for held in state.open():
             stop_at = risk_manager.time_stop(self.config, self.session)
-            self.must(self.now < max(stop_at, phase.wait_until) + 1.0, "held beyond the time stop")
-            quiet = self.now - max(phase.quote_at or 0.0, phase.since)
+            self.must(self.now < max(stop_at, held.wait_until) + 1.0, "held beyond the time stop")
+            quiet = self.now - max(held.quote_at or 0.0, held.since)
             self.must(quiet < 11.0 or state.blind_since is not None, f"blind for {quiet:.1f} s and silent about it")
-            position = phase.position
+            position = held.position
             self.must(position.peak >= (risk_manager.mid(position.entry_quote) or 0), "the peak is under the mid at entry")
-            fresh = phase.marked_at is not None and phase.marked_at == self.now
+            fresh = held.marked_at is not None and held.marked_at == self.now
             if fresh and position.last_mark is not None and self.config.stop_confirm_quotes == 1 and state.stopping is None:
                 self.must(
                     not risk_manager.stopped(self.config, position.entry, position.last_mark),
                     "held under the stop with a fresh mark",
                 )
-        if isinstance(phase, Seeking):
-            self.must(self.now - phase.since < 4.0, "seeking for ever")
+        seeking = self.desk.owners["vwap"].memory.seeking
+        self.must(seeking is None or self.now - seeking.since < 4.0, "seeking for ever")
 
     def at_the_end(self) -> None:
         """The books are sound, and say what the phone was told."""
@@ -646,9 +653,7 @@ class Day:
             buy = f"{key}-BUY"
             self.must(buy not in self.accepted, f"{key} was voided, and its BUY is on the phone")
             self.must(f"{key}-SELL" not in rows, f"{key} was voided and has a SELL")
-        self.must(
-            self.exit_code == 0 or self.desk is None or isinstance(self.desk.state.phase, Halted), "it did not end in order"
-        )
+        self.must(self.exit_code == 0 or self.desk is None or bool(self.desk.state.ended), "it did not end in order")
         for key, texts in self.accepted.items():
             self.must(len(texts) < 40, f"{key} was said {len(texts)} times")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from desk.desk import Desk
 from disk.tape import Tape
 from events import AnyAction, AnyEvent
+from strategies.registry import build
 from tests.kit.deskbench import DAY, Bench
 from utils import SessionCalendar
 
@@ -35,7 +35,7 @@ class Taped(Bench):
     def __init__(self, folder: Path, **given: object) -> None:
         super().__init__(**given)  # type: ignore[arg-type]
         self.config = self.config.model_copy(update={"data_dir": folder})
-        self.desk = Desk(self.config, SessionCalendar(DAY), self.desk.remembered)
+        self.desk = build(self.config, SessionCalendar(DAY), self.desk.remembered)
         self.tape = Tape(self.config, Still(self), "1.0.0")
         self.tape.begin(self.desk)
         decide = self.desk.decide

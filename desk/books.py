@@ -1,0 +1,265 @@
+"""Positions and trades: opened, closed, settled, told of by their owner; and what they add up to. Pure: every function takes a turn.
+
+An assumed position is booked the moment it is decided on. A BUY that reached nobody was no trade.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+import alerts
+import pnl_tracker
+import risk_manager
+from desk import delivery
+from desk.state import Held, Settling, Turn, trades_of
+from desk.strategy import Scene
+from events import (
+    Alert,
+    FactSet,
+    FetchSettlement,
+    Mills,
+    Noted,
+    OperatorSpoke,
+    Position,
+    PositionClosed,
+    PositionMarked,
+    PositionOpened,
+    PositionVoided,
+    SettlementArrived,
+    Trade,
+    Watch,
+)
+from risk_manager import FRESH_S, Leave
+from utils import dollars, new_york, to_mills
+
+REPRICE_PATIENCE_S = 10.0
+SETTLE_TRIES = 5
+SETTLE_RETRY_S = 30.0
+UNRESOLVED_RETRY_S, UNRESOLVED_FOR_S = 3600.0, 7 * 86_400.0
+
+
+# --- opened ------------------------------------------------------------------------------------------------------------
+
+
+def next_id(turn: Turn[Any]) -> str:
+    """The id of the next position of this session."""
+    session = turn.state.session
+    assert session is not None
+    return f"{session.date:%Y%m%d}-{turn.state.opened_today + 1}"
+
+
+def open_position(turn: Turn[Any], position: Position, buy: Alert) -> None:
+    """Book the assumed entry and queue its BUY, in this turn's one commit."""
+    state = turn.state
+    turn.set(opened_today=state.opened_today + 1, owners={**state.owners, position.id: turn.owner})
+    turn.hold(Held(turn.owner, position, since=turn.at))
+    turn.write(PositionOpened(position), position.id)
+    watch_quotes(turn)
+    delivery.say(turn, buy)
+
+
+def resume(turn: Turn[Any], strategy: str, position: Position) -> None:
+    """Take up a position that the last life left open: price it first, decide second; an ended session is settled."""
+    turn.set(owners={**turn.state.owners, position.id: strategy})
+    if turn.at >= position.session_close_at:
+        turn.hold(Held(strategy, position, since=turn.at, settling=Settling()))
+        return
+    turn.hold(Held(strategy, position, since=turn.at, wait_until=turn.at + REPRICE_PATIENCE_S))
+    watch_quotes(turn)
+    turn.log("warning", f"position resumed: {position.contract}", id=position.id, peak=dollars(position.peak))
+
+
+def watch_quotes(turn: Turn[Any]) -> None:
+    """Say whose quotes are wanted, as the open positions want them."""
+    turn.do(Watch(tuple(sorted({held.position.contract for held in turn.state.open()}))))
+
+
+# --- what its owner says -----------------------------------------------------------------------------------------------
+
+
+def take_word(turn: Turn[Any], event: OperatorSpoke) -> None:
+    """What the owner did: bought, sold, or neither. The stop and a second P&L run on it; every word is noted, refused ones too.
+
+    While the position is open, "I took it" says that he holds it. Of a closed trade, the note itself keeps his side.
+    """
+    side = side_of(turn, event.trade_id)
+    why = "no such trade" if side is None else word_refusal(side, event)
+    trade_id = None if side is None else side.id
+    note: dict[str, float | str | None] = {"who": event.who, "price": event.price, "trade": trade_id}
+    if side is None or why is not None:
+        turn.write(Noted(turn.at, event.command, {**note, "refused": why}))
+        turn.log("warning", f"not taken: {why}", id=event.trade_id)
+        return
+    told: dict[str, Any] = {"real_entry": side.real_entry, "real_exit": side.real_exit, "skipped": False}
+    match event.command:
+        case "took_it":
+            told["real_entry"] = event.price
+            if isinstance(side, Position):
+                told["real_exit"] = None
+        case "sold_it":
+            told["real_exit"] = event.price
+        case _:
+            told = {"real_entry": None, "real_exit": None, "skipped": True}
+    if isinstance(side, Position):
+        position = replace(side, **told)
+        turn.hold(replace(turn.state.held[side.id], position=position))
+        turn.write(PositionMarked(position), position.id)
+        turn.write(Noted(turn.at, event.command, note))
+        return
+    trade = pnl_tracker.told(side, **told)
+    know_better(turn, trade)
+    kept = {"real_entry": trade.real_entry, "real_exit": trade.real_exit, "real_pnl": trade.real_pnl}
+    turn.write(Noted(turn.at, event.command, {**note, **kept, "skipped": "yes" if trade.skipped else "no"}))
+    if not pnl_tracker.owner_holds(trade):
+        delivery.answered(turn, alerts.sell_id(trade.id), event.who)
+
+
+def side_of(turn: Turn[Any], trade_id: str | None) -> Position | Trade | None:
+    """An open position (`trade_id` None: the only one), or a closed trade."""
+    held = turn.state.held
+    if trade_id is None and len(held) == 1:
+        return next(iter(held.values())).position
+    if trade_id in held:
+        return held[trade_id].position
+    return next((trade for trade in reversed(turn.state.trades) if trade.id == trade_id), None)
+
+
+def word_refusal(side: Position | Trade, event: OperatorSpoke) -> str | None:
+    if event.command == "skipped_it":
+        return None
+    if event.price is None:
+        return "no price"
+    refusal = risk_manager.fill_refusal if event.command == "took_it" else risk_manager.sale_refusal
+    return refusal(side, event.price)
+
+
+# --- closed ------------------------------------------------------------------------------------------------------------
+
+
+def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
+    """Book the assumed exit at the bid and queue its SELL, in this turn's one commit; or void what nobody was told."""
+    position = held.position
+    if delivery.never_announced(turn.state, position.id):
+        void(turn, position.id, f"{leave.reason} before its BUY could be delivered")
+        return
+    fresh = held.quote_at is not None and turn.at - held.quote_at <= FRESH_S
+    trade = pnl_tracker.settle(
+        position,
+        position.last_bid or 0,
+        at=turn.at,
+        reason=leave.reason,
+        detail=leave.detail + ("" if fresh else " (stale price)"),
+        fee=to_mills(turn.config.fee_per_contract),
+        quote=held.quote,
+        stale=not fresh,
+    )
+    book(turn, position, trade, scene)
+    watch_quotes(turn)
+
+
+def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> None:
+    """The trade into the ledger, the SELL into the outbox, the record one further; and the alarm of a deep loss."""
+    before = turn.state.record
+    record = pnl_tracker.booked(before, trade.pnl)
+    trades = (*turn.state.trades, trade)
+    turn.write(PositionClosed(trade), trade.id)
+    exit_at = min(turn.at, position.session_close_at)  # one that expired begins no cooldown of another day
+    turn.write(FactSet("last_exit_at", exit_at))
+    turn.let_go(position.id)
+    turn.set(record=record, trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
+    delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
+    mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
+    delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
+    for level in pnl_tracker.critical_levels(before, record, to_mills(turn.config.critical_loss)):
+        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    result = "unresolved" if trade.pnl is None else dollars(trade.pnl)
+    turn.log("info", f"🚪 EXIT: {trade.contract}", id=trade.id, reason=trade.detail, pnl=result)
+
+
+def void(turn: Turn[Any], trade_id: str, why: str) -> None:
+    """The BUY reached nobody: there was no trade. Only the signal's cooldown has been started by it."""
+    position = turn.state.held[trade_id].position
+    turn.write(PositionVoided(position, turn.at, why), trade_id)
+    turn.let_go(trade_id)
+    watch_quotes(turn)
+    delivery.cancel(turn, alerts.buy_id(trade_id), why)
+    delivery.say(turn, alerts.missed_buy(turn.config, position, why, at=turn.at))
+    turn.log("warning", f"position voided: {why}", id=trade_id)
+
+
+# --- settled -----------------------------------------------------------------------------------------------------------
+
+
+def tick(turn: Turn[Any]) -> None:
+    """What time alone does to positions: those that outlived their session are settled."""
+    for held in tuple(turn.state.held.values()):
+        if held.settling is None and turn.at >= held.position.session_close_at:
+            turn.hold(replace(held, settling=Settling(), blind_since=None))
+            watch_quotes(turn)
+        elif held.settling is not None:
+            ask_settlement(turn, held, held.settling)
+    settling = any(held.settling is not None for held in turn.state.held.values())
+    if turn.state.record.unresolved and not settling and turn.every("unresolved", UNRESOLVED_RETRY_S):
+        for trade in turn.state.trades:
+            if trade.pnl is None and turn.at - trade.opened_at < UNRESOLVED_FOR_S:
+                turn.do(FetchSettlement(trade.id, underlying_of(trade.contract), trade.expiration))
+
+
+def ask_settlement(turn: Turn[Any], held: Held, settling: Settling) -> None:
+    if turn.at < settling.next_at:
+        return
+    position = held.position
+    day = new_york(position.session_close_at).date().isoformat()
+    turn.hold(replace(held, settling=Settling(settling.tries + 1, turn.at + SETTLE_RETRY_S)))
+    turn.do(FetchSettlement(position.id, underlying_of(position.contract), day))
+
+
+def settle(turn: Turn[Any], event: SettlementArrived) -> None:
+    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved."""
+    held = turn.state.held.get(event.trade_id)
+    if held is None or held.settling is None:
+        resolve(turn, event)
+        return
+    if event.close is None and held.settling.tries < SETTLE_TRIES:
+        turn.log("warning", f"settlement price not to be had yet: {event.reason}", tries=held.settling.tries)
+        return
+    position = held.position
+    if event.close is None:
+        price, detail = None, f"Expired, unresolved: {event.reason or 'no settlement price'}"
+    else:
+        price, detail = worth_at(position, event.close)
+    fee = to_mills(turn.config.fee_per_contract)
+    trade = pnl_tracker.settle(position, price, at=turn.at, reason="expired", detail=detail, fee=fee)
+    book(turn, position, trade, Scene())
+
+
+def resolve(turn: Turn[Any], event: SettlementArrived) -> None:
+    """The close that an unresolved trade had been waiting for: it joins the record."""
+    unresolved = next((trade for trade in turn.state.trades if trade.id == event.trade_id and trade.pnl is None), None)
+    if unresolved is None or event.close is None:
+        return
+    trade = pnl_tracker.resolved(unresolved, *worth_at(unresolved, event.close))
+    know_better(turn, trade)
+    record = pnl_tracker.fold(turn.state.trades)
+    turn.write(PositionClosed(trade), trade.id)
+    turn.set(record=record)
+    delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
+    turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+
+
+def know_better(turn: Turn[Any], trade: Trade) -> None:
+    """Put a closed trade, of which more is known now, in the place of what was known."""
+    trades = tuple(trade if other.id == trade.id else other for other in turn.state.trades)
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day))
+
+
+def worth_at(of: Position | Trade, close: float) -> tuple[Mills, str]:
+    """What an expired call was worth at the underlying's close, and the words for it."""
+    return max(0, to_mills(close) - of.strike), f"Expired: {underlying_of(of.contract)} closed at ${close:,.2f}"
+
+
+def underlying_of(contract: str) -> str:
+    """`IWM` of `O:IWM261120C00226000`."""
+    return contract.removeprefix("O:")[:-15]
