@@ -49,8 +49,7 @@ from events import (
     RefreshQuotes,
     Remembered,
     Trade,
-    UnwatchContract,
-    WatchContract,
+    Watch,
     WorkerStarted,
 )
 from replay.bars import Floats, Ints, Seconds
@@ -295,13 +294,13 @@ class World:
                         )
                 case CheckPhone():
                     answers.append(PhoneChecked(at=at, ok=True, reason="a replay's"))
-                case FetchProfile(day):
+                case FetchProfile(date=day):
                     answers.append(self._profile(at, day))
                 case RefreshQuotes():
                     self._answer = (at + ANSWER_S, action)
-                case WatchContract(contract):
+                case Watch(contracts=(contract,)):
                     self._watched, self._poll = (contract, at + ANSWER_S), 0
-                case UnwatchContract():
+                case Watch():
                     self._watched = None
         return answers
 

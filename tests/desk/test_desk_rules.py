@@ -295,7 +295,7 @@ def test_an_empty_answer_is_no_empty_chain_and_the_last_good_one_serves_sixty_se
     for _ in range(61):
         bench.bar()
     bench.chain()
-    assert bench.desk.refusal(bench.now) == "chain is 61s old"
+    assert bench.refusal() == "chain is 61s old"
 
 
 @pytest.mark.fault("A19")
@@ -328,9 +328,9 @@ def test_a_disk_that_fails_twice_is_logged_twice() -> None:
     bench = Bench().ready()
     for _ in range(2):
         bench.put(CommitFailed(at=bench.now, commit=0, reason="the disk is full"))
-        assert bench.desk.refusal(bench.now) == "the disk is full"
+        assert bench.refusal() == "the disk is full"
         bench.put(Committed(at=bench.now, commit=0))
-        assert bench.desk.refusal(bench.now) is None
+        assert bench.refusal() is None
     errors = [action for action in bench.actions if isinstance(action, Explain) and action.level == "error"]
     assert [action.text for action in errors] == ["the ledger could not be written: the disk is full"] * 2
 
@@ -350,7 +350,7 @@ def test_a_position_whose_buy_may_have_arrived_is_marked_possibly_announced() ->
 def test_an_unknown_quota_is_a_warning_and_a_known_shortage_refuses_entries() -> None:
     bench = Bench().ready()
     bench.put(PhoneChecked(at=bench.now, ok=True, reason="valid", quota_left=199))
-    assert "199 messages left" in (bench.desk.refusal(bench.now) or "")
+    assert "199 messages left" in (bench.refusal() or "")
     unknown = Bench()
     unknown.put(PhoneChecked(at=unknown.now, ok=True, reason="valid"))
     assert lines(unknown, "left this month is not known")
@@ -422,9 +422,9 @@ def test_an_entry_needs_a_decision_before_the_cutoff(at: str, phase: str) -> Non
 def test_the_session_is_half_past_nine_to_four_in_new_york_on_both_sides_of_daylight_saving(day: date) -> None:
     bench = Bench(day=day, at="09:29:30").start()
     bench.tick(29)
-    assert bench.desk.refusal(bench.now) == "session closed"
+    assert bench.refusal() == "session closed"
     bench.tick(1.5)
-    assert bench.desk.refusal(bench.now) != "session closed"
+    assert bench.refusal() != "session closed"
     session = bench.desk.state.session
     assert session is not None
     assert (clock_text(session.open_at), clock_text(session.close_at)) == ("09:30:00", "16:00:00")
@@ -456,7 +456,7 @@ def test_a_signal_counts_though_a_position_is_held_and_the_next_one_needs_its_co
 def test_the_entry_cooldown_is_over_at_three_hundred_seconds_in_the_next_life_too(away_s: float, why: str | None) -> None:
     now = Bench().now
     bench = Bench(Remembered(facts={"last_exit_at": now - away_s + 0.5})).ready()
-    assert bench.desk.refusal(bench.now) == why
+    assert bench.refusal() == why
 
 
 @pytest.mark.parametrize(
@@ -473,16 +473,16 @@ def test_the_days_limits_are_inclusive(settings: dict[str, str], exit_bid: int, 
     bench.quote(exit_bid, exit_bid + 10)
     bench.put(OperatorSpoke(at=bench.now, command="close_now", who="a test"))
     assert bench.phase == "Flat"
-    assert bench.desk.refusal(bench.now) == why
+    assert bench.refusal() == why
 
 
 def test_the_chain_serves_sixty_seconds_and_no_longer() -> None:
     bench = Bench().ready()
     for _ in range(60):
         bench.bar()
-    assert bench.desk.refusal(bench.now) is None
+    assert bench.refusal() is None
     bench.bar()
-    assert bench.desk.refusal(bench.now) == "chain is 61s old"
+    assert bench.refusal() == "chain is 61s old"
 
 
 @pytest.mark.fault("A14", "A18")

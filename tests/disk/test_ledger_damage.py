@@ -130,7 +130,7 @@ def test_two_hundred_damaged_ledgers_and_none_is_reset_or_touched(tmp_path: Path
     with closing_(Ledger.open(tmp_path, OPENED_AT)) as more:
         for number in range(20, 40):
             more.commit(whole((FactSet("alive_at", float(number)), Noted(OPENED_AT, "near miss", {"why": "x" * 300}))))
-        whole = more.remembered()
+        complete = more.remembered()
     content = path.read_bytes()
     random = Random(200)
     cases = [(True, lambda c, o, r, damage=damage: damage(c, r)) for damage in SURE for _ in range(5)]
@@ -150,7 +150,7 @@ def test_two_hundred_damaged_ledgers_and_none_is_reset_or_touched(tmp_path: Path
             assert "python -m pnl_tracker restore" in str(found)
         else:
             assert not sure
-            assert found == whole
+            assert found == complete
             passed += 1
     assert passed < 60
 

@@ -112,14 +112,14 @@ def test_history_that_cannot_be_had_is_a_failure_of_its_symbol_alone(market: Sim
 
 def test_the_profile_is_of_ten_full_sessions_and_made_once_a_day(market: Simulator, start: Start) -> None:
     errands, ears = start()
-    errands.put(FetchProfile("2026-11-20"))
+    errands.put(FetchProfile("IWM", "2026-11-20"))
     made = ears.wait_for(ProfileArrived)
     assert len(made.minutes) == 390
     assert min(made.minutes) > 0
     assert len(made.sessions) == 10
     assert max(made.sessions) == "2026-11-19"
     market.rest.script(AGGS, Answer(503, {"status": "ERROR"}), forever=True)
-    errands.put(FetchProfile("2026-11-20"))
+    errands.put(FetchProfile("IWM", "2026-11-20"))
     assert ears.wait_for(ProfileArrived, 2).minutes == made.minutes
 
 
@@ -128,9 +128,9 @@ def test_a_profile_that_cannot_be_had_is_said_and_not_made_up(market: Simulator,
     market.rest.script(
         AGGS, Answer(403, {"status": "NOT_AUTHORIZED", "message": "upgrade your plan"}), Answer(200, {"status": "OK"})
     )
-    errands.put(FetchProfile("2026-11-20"))
+    errands.put(FetchProfile("IWM", "2026-11-20"))
     assert "403" in ears.wait_for(ProfileFailed).reason
-    errands.put(FetchProfile("2026-11-20"))
+    errands.put(FetchProfile("IWM", "2026-11-20"))
     ears.wait_for(ProfileFailed, 2)
     assert not ears.of(ProfileArrived)
 
@@ -141,7 +141,7 @@ def test_a_profile_that_cannot_be_had_is_said_and_not_made_up(market: Simulator,
 def test_a_settlement_is_the_last_price_of_the_session(market: Simulator, start: Start) -> None:
     market.set_clock(at=wall_time(16, 10))
     errands, ears = start()
-    errands.put(FetchSettlement("T1", "2026-11-20"))
+    errands.put(FetchSettlement("T1", "IWM", "2026-11-20"))
     settled = ears.wait_for(SettlementArrived)
     assert settled.trade_id == "T1"
     assert settled.close == pytest.approx(market.market.spot(market.market.session.close_at - 1), abs=0.05)
@@ -150,7 +150,7 @@ def test_a_settlement_is_the_last_price_of_the_session(market: Simulator, start:
 def test_a_settlement_that_cannot_be_had_says_why(market: Simulator, start: Start) -> None:
     errands, ears = start()
     market.rest.script(AGGS, Answer(500, "oops"), forever=True)
-    errands.put(FetchSettlement("T1", "2026-11-20"))
+    errands.put(FetchSettlement("T1", "IWM", "2026-11-20"))
     failed = ears.wait_for(SettlementArrived)
     assert failed.close is None
     assert "500" in failed.reason

@@ -20,6 +20,7 @@ from events import (
     CommitFailed,
     Committed,
     FactSet,
+    Part,
     PositionMarked,
     PositionOpened,
     Remembered,
@@ -55,9 +56,9 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[AnyWrite, ...]]:
     asked: list[tuple[AnyWrite, ...]] = []
     commit = Ledger.commit
 
-    def noted(self: Ledger, writes: Sequence[AnyWrite]) -> None:
-        asked.append(tuple(writes))
-        commit(self, writes)
+    def noted(self: Ledger, parts: Sequence[Part]) -> dict[str, str]:
+        asked.append(tuple(write for part in parts for write in part.writes))
+        return commit(self, parts)
 
     monkeypatch.setattr(Ledger, "commit", noted)
     return asked
@@ -188,7 +189,7 @@ def test_a_commit_that_contradicts_the_ledger_takes_none_of_those_ahead_of_it_al
 
 
 def test_a_disk_that_refuses_is_told_of_commit_by_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Ledger, writes: Sequence[AnyWrite]) -> None:
+    def full(self: Ledger, parts: Sequence[Part]) -> None:
         raise DiskTrouble("the disk is full")
 
     monkeypatch.setattr(Ledger, "commit", full)
@@ -204,10 +205,10 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     faults = ["the disk is full"]
     commit = Ledger.commit
 
-    def now_and_then(self: Ledger, writes: Sequence[AnyWrite]) -> None:
+    def now_and_then(self: Ledger, parts: Sequence[Part]) -> dict[str, str]:
         if faults:
             raise DiskTrouble(faults.pop())
-        commit(self, writes)
+        return commit(self, parts)
 
     monkeypatch.setattr(Ledger, "commit", now_and_then)
     return faults
@@ -249,7 +250,8 @@ def test_what_the_disk_refused_is_written_though_nothing_more_comes(tmp_path: Pa
 def test_a_disk_that_refuses_for_hours_is_owed_no_more_than_how_things_are_now() -> None:
     position = a_position()
     marks = [PositionMarked(replace(position, peak=1405 + step)) for step in range(1000)]
-    kept = latest([*opening(position), *marks, *(commit.writes[0] for commit in facts(1, 1, 2)), *closing(position)])
+    facts_ = (commit.writes[0] for commit in facts(1, 1, 2))
+    kept = newest([*opening(position), *marks, *facts_, *closing(position)])
     assert [write for write in kept if isinstance(write, PositionMarked)] == marks[-1:]
     assert kept[0] == PositionOpened(position)
     assert len(kept) == len(opening(position)) + 1 + 2 + len(closing(position)) - repeated(
@@ -258,7 +260,12 @@ def test_a_disk_that_refuses_for_hours_is_owed_no_more_than_how_things_are_now()
 
 
 def repeated(first: Sequence[AnyWrite], later: Sequence[AnyWrite]) -> int:
-    return len(first) + len(later) - len(latest([*first, *later]))
+    return len(first) + len(later) - len(newest([*first, *later]))
+
+
+def newest(writes: Sequence[AnyWrite]) -> tuple[AnyWrite, ...]:
+    (part,) = latest(whole(writes))
+    return part.writes
 
 
 def test_a_scribe_that_is_never_idle_says_that_it_lives(tmp_path: Path) -> None:

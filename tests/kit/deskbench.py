@@ -239,6 +239,10 @@ class Bench:
         iwm: Underlying = self.desk.strategies["vwap"].iwm  # type: ignore[attr-defined]
         return iwm
 
+    def refusal(self) -> str | None:
+        """Why the strategy takes no entry now, whatever the bars say."""
+        return self.desk.statuses(self.now)[0].refusal
+
     @property
     def held(self) -> Held:
         """The one position."""

@@ -441,7 +441,7 @@ class Day:
             case Backfill(symbols, start, end):
                 for symbol in symbols:
                     self.fetch(symbol, start, end)
-            case FetchProfile(day):
+            case FetchProfile(date=day):
                 if random.random() < self.bad_profile:
                     self.later(0.3, ProfileFailed(at=0, symbol="IWM", date=day, reason="no answer"))
                 else:
