@@ -63,6 +63,7 @@ from events import (
     Remembered,
     StopRequested,
     ThreadFailed,
+    TookLong,
     Watch,
     WorkerStarted,
 )
@@ -72,6 +73,8 @@ from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new
 
 VERSION = "1.0.0"
 TICK_S = 0.5
+TOO_LONG_S = 0.25
+FAULT_SAID_S = 10.0
 REPLACEMENTS_MAX = 5
 CRASH_PAUSE_MAX_S = 60.0
 REPLACEMENTS_WITHIN_S = 300.0
@@ -95,6 +98,7 @@ class Worker:
         self.makers: dict[str, Callable[[], Edge]] = {}
         self.edges: dict[str, Edge] = {}
         self.replaced: deque[float] = deque()
+        self.fault_said_at: dict[str, float] = {}
         self.asked_to_stop: str | None = None
         self.exit_code: int | None = None
         self.beat_at = time.monotonic()
@@ -113,7 +117,7 @@ class Worker:
         remembered = self._open_ledger()
         if remembered is None:
             return BAD_LEDGER
-        self.desk = build(self.config, self.calendar, remembered)
+        self.desk = build(self.config, self.calendar, remembered, stopwatch=time.monotonic)
         self._wait_after_crashes(remembered)
         hit("main.ledger-open")
         if self.tape is not None:
@@ -189,6 +193,9 @@ class Worker:
             self._hand_over(action)
         for fault in self.desk.faults:
             self._tell_fault(fault, events[-1].at)
+        for name, seconds in self.desk.took.items():
+            if seconds >= TOO_LONG_S and name != DESK:
+                self.inbox.put(TookLong(at=self.clock.now(), strategy=name, seconds=seconds))
         if self.tape is not None:
             self.tape.take(self.desk, events, actions)
         hit("desk.handed-over")
@@ -196,8 +203,10 @@ class Worker:
 
     def _tell_fault(self, fault: Fault, now: float) -> None:
         """Three in a minute of whose position is open: have the owner look by hand, and end; a restart may cure it."""
-        event = type(fault.event).__name__
-        self.log.error(f"{fault.owner} failed; what it did in that call is dropped", over=event, exc_info=fault.raised)
+        if time.monotonic() >= self.fault_said_at.get(fault.owner, float("-inf")) + FAULT_SAID_S:
+            self.fault_said_at[fault.owner] = time.monotonic()
+            event = type(fault.event).__name__
+            self.log.error(f"{fault.owner} failed; what it did in that call is dropped", over=event, exc_info=fault.raised)
         state = self.desk.state
         held = state.open()
         alone = fault.owner == DESK or all(position.strategy == fault.owner for position in held)

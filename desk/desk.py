@@ -59,6 +59,7 @@ from events import (
     SettlementArrived,
     StopRequested,
     ThreadFailed,
+    TookLong,
     WorkerStarted,
 )
 from utils import clock_text, new_york
@@ -77,6 +78,7 @@ CRASHES_MAX = 3
 FAULTS_MAX = 3
 FAULTS_WITHIN_S = 60.0
 OUT_BY_GRACE_S = 5.0
+LOST_S = 60.0
 ONCE_A_DAY = ("morning", "summary")
 STEADY_S = 600.0
 ASSUMED = "vwap"  # whose the ledger's one assumed position is
@@ -86,6 +88,11 @@ TOLD_TO_ALL: frozenset[type] = frozenset(
 )
 
 DeskTurn = Turn[None]
+
+
+def no_stopwatch() -> float:
+    """Where nobody asks how long a strategy takes."""
+    return 0.0
 
 
 class Fault:
@@ -98,11 +105,16 @@ class Fault:
 class Desk:
     """One desk. `calendar` gives the sessions; `remembered` is what the ledger kept of the last life.
 
-    `faults` are those of the last turn.
+    `faults` are those of the last turn, and `took` is how long each strategy kept it waiting, by the `stopwatch`, in seconds.
     """
 
     def __init__(
-        self, config: Config, calendar: SessionCalendar, remembered: Remembered, strategies: Sequence[Strategy]
+        self,
+        config: Config,
+        calendar: SessionCalendar,
+        remembered: Remembered,
+        strategies: Sequence[Strategy],
+        stopwatch: Callable[[], float] = no_stopwatch,
     ) -> None:
         self.config = config
         self.calendar = calendar
@@ -116,10 +128,13 @@ class Desk:
         self.state = State()
         self.owners: dict[str, Own[Any]] = {DESK: Own(None)} | {s.name: Own(s.memory) for s in strategies}
         self.faults: list[Fault] = []
+        self.took: dict[str, float] = {}
+        self._stopwatch = stopwatch
         self._takers = {
             symbol: tuple(strategy for strategy in strategies if symbol in strategy.wants.symbols) for symbol in self.symbols
         }
         self._out_by: dict[str, float] = {}
+        self._lost: dict[str, float] = {}
         self._sheet = Sheet(self.state, self.remembered.facts)
         self._turns: dict[str, Turn[Any]] = {}
         self._at = 0.0
@@ -145,6 +160,7 @@ class Desk:
             HalfSecondPassed: self._tick,
             OperatorSpoke: self._obey,
             ThreadFailed: self._thread_failed,
+            TookLong: self._took_long,
             StopRequested: self._stop,
         }
 
@@ -158,7 +174,7 @@ class Desk:
         self._at = events[-1].at
         self._sheet = Sheet(self.state, self.remembered.facts)
         self._turns = {}
-        self.faults = []
+        self.faults, self.took = [], {}
         bars = False
         later: list[AnyEvent] = []
         for event in events:
@@ -190,22 +206,30 @@ class Desk:
     def _guarded(self, owner: str, event: AnyEvent, call: Callable[..., Any], *told: Any) -> Any:
         """One call in its owner's turn. One that raises leaves nothing of what it did, and harms nobody else."""
         turn = self._turn(owner)
-        mark = turn.mark()
+        mark, began = turn.mark(), self._stopwatch()
         try:
             return call(turn, *told)
         except Exception as raised:
             turn.back_to(mark)
             self._count(owner, event, raised)
             return None
+        finally:
+            self.took[owner] = self.took.get(owner, 0.0) + self._stopwatch() - began
 
     def _count(self, owner: str, event: AnyEvent, raised: Exception) -> None:
-        """Three faults of a strategy in a minute end its entries, until a person or a restart allows them."""
         self.faults.append(Fault(owner, event, raised))
-        desk = self._turn(DESK)
-        of_late = (*(at for at in desk.state.faults.get(owner, ()) if at > desk.at - FAULTS_WITHIN_S), desk.at)
+        self._blame(self._turn(DESK), owner, f"failed over {type(event).__name__}")
+
+    def _took_long(self, turn: DeskTurn, event: TookLong) -> None:
+        turn.log("warning", f"{event.strategy} kept the desk waiting", seconds=round(event.seconds, 3))
+        self._blame(turn, event.strategy, f"kept the desk waiting for {event.seconds:.1f} s")
+
+    def _blame(self, desk: DeskTurn, owner: str, what: str) -> None:
+        """Three faults of a strategy in a minute end its entries, until a person or a restart allows them."""
+        of_late = (*(at for at in desk.state.faults.get(owner, ()) if at > desk.at - FAULTS_WITHIN_S), desk.at)[-FAULTS_MAX:]
         desk.set(faults={**desk.state.faults, owner: of_late})
         if owner != DESK and len(of_late) >= FAULTS_MAX:
-            self._bar(desk, owner, f"it failed {FAULTS_MAX} times in a minute, last over {type(event).__name__}")
+            self._bar(desk, owner, f"it {what}, the third fault in a minute")
 
     def _bar(self, desk: DeskTurn, owner: str, why: str) -> None:
         """No more entries of this strategy; the phone is told once, and which of its positions to look after."""
@@ -230,16 +254,31 @@ class Desk:
             self._guarded(strategy.name, event, strategy.hear, event)
 
     def _take(self, event: MarketEvent, *symbols: str) -> None:
-        """Into the windows of those that want these symbols, or of all. Windows that fail begin anew, and history fills them."""
+        """Into the windows of those that want these symbols, or of all.
+
+        Windows that fail begin anew, and a minute later history fills them.
+        """
         takers = [s for name in symbols for s in self._takers.get(name, ())] if symbols else self.strategies.values()
+        if isinstance(event, BarsFetched) and event.strategy:
+            takers = [self.strategies[event.strategy]] if event.strategy in self.strategies else []
         for strategy in takers:
+            if strategy.name in self._lost and not self._found(strategy):
+                continue
             try:
                 strategy.take(event)
             except Exception as raised:
                 told = HalfSecondPassed(at=self._at) if isinstance(event, Stalled | Restored) else event
                 self._count(strategy.name, told, raised)
-                strategy.begin(self._sheet.state.session)
-                feed.ask_history(self._turn(DESK), *strategy.wants.symbols)
+                self._lost[strategy.name] = self._at + LOST_S
+
+    def _found(self, strategy: Strategy) -> bool:
+        """Whether windows that had failed may be filled again."""
+        if self._at < self._lost[strategy.name]:
+            return False
+        del self._lost[strategy.name]
+        strategy.begin(self._sheet.state.session)
+        feed.ask_history_alone(self._turn(DESK), strategy.name, strategy.wants.symbols)
+        return True
 
     def memory(self) -> Memory:
         """All that is known besides the windows of bars."""
@@ -261,7 +300,7 @@ class Desk:
 
     def _begin(self, session: Session | None) -> None:
         self.market.new_day(session)
-        self._out_by = {}
+        self._out_by, self._lost = {}, {}
         for name, strategy in self.strategies.items():
             strategy.begin(session)
             if session is not None and (out_by := strategy.out_by(session)) is not None:
@@ -331,6 +370,9 @@ class Desk:
                 self._take(restored)
 
     def _take_history(self, turn: DeskTurn, event: BarsFetched) -> None:
+        if event.strategy:
+            self._take(event)
+            return
         self.market.take_history(event)
         self._take(event, event.symbol)
         feed.take_history(turn, event)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 import alerts
 from desk import delivery
 from desk.market import Market
 from desk.state import Turn
 from desk.strategy import Restored, Stalled
 from events import Backfill, BackfillFailed, Bar, BarsFetched, FeedConnected, FeedDropped, FeedRefused, JunkDropped
+from utils import Session
 
 HISTORY_S = 1800
 HISTORY_PATIENCE_S = 60.0
@@ -30,10 +33,20 @@ def ask_history(turn: Turn[Any], *symbols: str) -> None:
     """The last half hour of these symbols, and again if no answer comes."""
     session = turn.state.session
     if session is not None and turn.in_hours():
-        start = max(session.open_at, int(turn.at) - HISTORY_S)
-        turn.do(Backfill(symbols, start, int(turn.at) + 1))
+        turn.do(last_half_hour(turn, session, symbols))
         for symbol in symbols:
             turn.due[history_of(symbol)] = turn.at + HISTORY_PATIENCE_S
+
+
+def ask_history_alone(turn: Turn[Any], strategy: str, symbols: tuple[str, ...]) -> None:
+    """The same for one strategy, whose windows begin anew; nobody else hears of it."""
+    session = turn.state.session
+    if session is not None and turn.in_hours():
+        turn.do(replace(last_half_hour(turn, session, symbols), strategy=strategy))
+
+
+def last_half_hour(turn: Turn[Any], session: Session, symbols: tuple[str, ...]) -> Backfill:
+    return Backfill(symbols, max(session.open_at, int(turn.at) - HISTORY_S), int(turn.at) + 1)
 
 
 def ask_history_again(turn: Turn[Any], symbols: tuple[str, ...]) -> None:

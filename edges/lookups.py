@@ -58,7 +58,7 @@ class Errands(Boxed):
                 case Backfill() as action:
                     for symbol in action.symbols:
                         self.beat()
-                        self._backfill(symbol, action.start, action.end)
+                        self._backfill(action, symbol)
                 case FetchProfile(symbol, day):
                     self._profile(symbol, date.fromisoformat(day))
                 case FetchSettlement(trade_id, symbol, day):
@@ -66,14 +66,18 @@ class Errands(Boxed):
 
     # --- history -------------------------------------------------------------------------------------------------------
 
-    def _backfill(self, symbol: str, start: int, end: int) -> None:
+    def _backfill(self, asked: Backfill, symbol: str) -> None:
+        start, end = asked.start, asked.end
         try:
             bars = self.rest.second_bars(symbol, start, end)
         except (TryAgain, Refused) as fault:
             refused = isinstance(fault, Refused)
             self.emit(BackfillFailed(at=self.clock.now(), symbol=symbol, reason=fault.reason, refused=refused))
             return
-        self.emit(BarsFetched(at=self.clock.now(), symbol=symbol, start=start, end=end, bars=tuple(bars)))
+        fetched = BarsFetched(
+            at=self.clock.now(), symbol=symbol, start=start, end=end, bars=tuple(bars), strategy=asked.strategy
+        )
+        self.emit(fetched)
 
     def _profile(self, symbol: str, day: date) -> None:
         """The profile of a day, from the cache if it was made today already."""

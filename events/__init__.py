@@ -39,6 +39,7 @@ from events.inbound import (
     SettlementArrived,
     StopRequested,
     ThreadFailed,
+    TookLong,
     WorkerStarted,
 )
 from events.market import Bar, ChainRow, Mills, Quote, Right, Source
@@ -135,6 +136,7 @@ __all__ = [
     "Source",
     "StopRequested",
     "ThreadFailed",
+    "TookLong",
     "Trade",
     "Watch",
     "WorkerStarted",

@@ -29,12 +29,13 @@ class BarClosed(Event, frozen=True, kw_only=True, gc=False):
 
 
 class BarsFetched(Event, frozen=True, kw_only=True):
-    """History of [start, end) for one symbol by REST, in order. It decides nothing."""
+    """History of [start, end) for one symbol by REST, in order. It decides nothing. `strategy`: for whom alone it was asked."""
 
     symbol: str
     start: int
     end: int
     bars: tuple[Bar, ...]
+    strategy: str = ""
 
 
 class BackfillFailed(Event, frozen=True, kw_only=True):
@@ -214,6 +215,13 @@ class OperatorSpoke(Event, frozen=True, kw_only=True):
     trade_id: str | None = None
 
 
+class TookLong(Event, frozen=True, kw_only=True):
+    """A strategy kept everybody waiting for so many seconds in one turn."""
+
+    strategy: str
+    seconds: float
+
+
 class ThreadFailed(Event, frozen=True, kw_only=True):
     """An edge thread ended or stuck and was replaced."""
 
@@ -251,6 +259,7 @@ AnyEvent = (
     | SettlementArrived
     | HalfSecondPassed
     | OperatorSpoke
+    | TookLong
     | ThreadFailed
     | StopRequested
 )

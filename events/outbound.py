@@ -28,7 +28,7 @@ class Watch(Action, frozen=True):
 
 
 class Commit(Action, frozen=True):
-    """Write it in one transaction, or nothing of it; answer Committed or CommitFailed. A part that the ledger refuses is left out alone."""
+    """Write it in one transaction, or nothing of it; a part that the ledger refuses is left out alone. Answer Committed or CommitFailed."""
 
     commit: int
     parts: tuple[Part, ...]
@@ -65,11 +65,12 @@ class CheckPhone(Action, frozen=True):
 
 
 class Backfill(Action, frozen=True):
-    """Fetch second bars of [start, end) for each symbol."""
+    """Fetch second bars of [start, end) for each symbol: for all who want them, or for one strategy alone."""
 
     symbols: tuple[str, ...]
     start: int
     end: int
+    strategy: str = ""
 
 
 class FetchProfile(Action, frozen=True):

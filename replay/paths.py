@@ -11,7 +11,7 @@ from config import Config
 from events import ExitReason
 from replay import kernel, options, positions, setting
 from replay.bars import Floats, Seconds
-from replay.world import Modelled, Options, Sat, Watch, World, in_order, useful_polls
+from replay.world import Modelled, Onlooker, Options, Sat, World, in_order, useful_polls
 from utils import Session, SessionCalendar
 
 
@@ -71,7 +71,7 @@ def live_through(
     *,
     quotes: Options | None = None,
     eager: bool = False,
-    watch: Watch | None = None,
+    watch: Onlooker | None = None,
 ) -> Sat:
     """The session through the desk that runs live; option quotes are modelled unless `quotes` are given."""
     polls = None if eager else useful_polls(config, day.session, day.own, delay_s, day.profile)

@@ -123,7 +123,7 @@ class Sat:
 
 
 Arrival = tuple[float, bool, Bar]
-Watch = Callable[[Desk, list[AnyEvent], list[AnyAction]], None]
+Onlooker = Callable[[Desk, list[AnyEvent], list[AnyAction]], None]
 
 
 class World:
@@ -140,7 +140,7 @@ class World:
         *,
         premarket: bool,
         polls: Floats | None = None,
-        watch: Watch | None = None,
+        watch: Onlooker | None = None,
         remembered: Remembered | None = None,
     ) -> None:
         self.config, self.session, self.arrivals, self.options = config, session, arrivals, options

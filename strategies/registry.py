@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from desk.desk import Desk
+from desk.desk import Desk, no_stopwatch
 
 if TYPE_CHECKING:
     from config import Config
@@ -20,6 +21,12 @@ def strategies(config: Config) -> list[Strategy]:
     return [Vwap(config)]
 
 
-def build(config: Config, calendar: SessionCalendar, remembered: Remembered) -> Desk:
-    """The desk, for a live worker, a tape, a replay and a test alike."""
-    return Desk(config, calendar, remembered, strategies(config))
+def build(
+    config: Config,
+    calendar: SessionCalendar,
+    remembered: Remembered,
+    more: Sequence[Strategy] = (),
+    stopwatch: Callable[[], float] = no_stopwatch,
+) -> Desk:
+    """The desk, for a live worker, a tape, a replay and a test alike; `more` are strategies beside those of the settings."""
+    return Desk(config, calendar, remembered, [*strategies(config), *more], stopwatch)
