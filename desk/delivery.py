@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 import alerts
 from desk import outbox
-from desk.state import TOLD_KEPT, Pending, State, Turn
+from desk.state import ASSUMED, DESK, TOLD_KEPT, Pending, State, Turn
 from events import (
     Alert,
     AlertChanged,
@@ -32,6 +32,7 @@ from events import (
 )
 
 UNRECORDED_AFTER_S = 1.0
+WAITING_MAX = 20
 
 Unheard = list[tuple[str, str]]  # trades whose BUY certainly reached nobody, and why
 
@@ -39,15 +40,31 @@ Unheard = list[tuple[str, str]]  # trades whose BUY certainly reached nobody, an
 # --- into the outbox ---------------------------------------------------------------------------------------------------
 
 
-def say(turn: Turn[Any], alert: Alert) -> None:
-    """Queue an alert in this turn's commit; its first attempt is counted in the same one, unless it has to wait its turn."""
-    row = Outgoing(alert, next_at=turn.at)
+def say(turn: Turn[Any], alert: Alert, owner: str | None = None) -> None:
+    """Queue an alert in this turn's commit; its first attempt is counted in the same one, unless it has to wait its turn.
+
+    `owner` is in whose places an OPS message stands, so that a noisy strategy silences no other: else that of the turn.
+    """
     if alert.id in turn.state.outbox:
+        return
+    row = Outgoing(alert, next_at=turn.at, owner=place_of(owner or turn.owner))
+    if alert.kind == "OPS" and row.owner and waiting(turn.state, row.owner) >= WAITING_MAX:
+        turn.log_change("too many", f"{row.owner} has too much to tell: it is only logged")
         return
     if alert.kind in outbox.URGENT and outbox.closed(turn.state.line, turn.at) is None:
         attempt(turn, row, "pushover")
     else:
         keep(turn, row)
+
+
+def place_of(owner: str) -> str:
+    """In whose places an OPS message stands: the desk and the strategy it began with share theirs."""
+    return "" if owner in (DESK, ASSUMED) else owner
+
+
+def waiting(state: State, owner: str) -> int:
+    """How many OPS messages of this owner wait."""
+    return sum(row.owner == owner and row.alert.kind == "OPS" for row in state.outbox.values())
 
 
 def keep(turn: Turn[Any], row: Outgoing) -> None:
@@ -58,7 +75,7 @@ def keep(turn: Turn[Any], row: Outgoing) -> None:
 def attempt(turn: Turn[Any], row: Outgoing, channel: Literal["pushover", "fallback"]) -> None:
     """Count an attempt; it leaves when the count is durable."""
     turn.set(line=outbox.line_sending(turn.state.line, row, turn.at))
-    if row.alert.kind == "OPS":
+    if row.alert.kind == "OPS" and not row.owner:
         turn.write(FactSet("ops_at", " ".join(map(str, turn.state.line.ops_at))))
     keep(turn, outbox.sending(row, turn.at, channel))
     turn.sheet.to_say.append(row.alert.id)
@@ -239,11 +256,10 @@ def tick(turn: Turn[Any]) -> Unheard:
     watch_commits(turn)
     judge_line(turn)
     state = turn.state
-    if (bundle := outbox.grouped(state.outbox.values(), state.line, turn.at)) is not None:
-        together, rows = bundle
+    for together, rows in list(outbox.grouped(state.outbox.values(), state.line, turn.at)):
         for row in rows:
             keep(turn, outbox.dropped(row, turn.at))
-        attempt(turn, Outgoing(together, next_at=turn.at), "pushover")
+        attempt(turn, together, "pushover")
     for row in tuple(turn.state.outbox.values()):
         position_open = is_open_position(turn.state, row.alert.trade_id)
         due = outbox.due(row, turn.at, turn.config, turn.state.line, position_open=position_open)

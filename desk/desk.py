@@ -22,7 +22,7 @@ import pnl_tracker
 import risk_manager
 from desk import books, daily, delivery, feed, outbox, sight
 from desk.market import Market
-from desk.state import FeedDay, Held, Kept, Memory, Own, Sheet, State, Stopping, Turn, trades_of
+from desk.state import ASSUMED, DESK, FeedDay, Held, Kept, Memory, Own, Sheet, State, Stopping, Turn, trades_of
 from desk.strategy import MarketEvent, PutBack, Restored, Scene, Stalled, Status, Strategy
 from events import (
     AlertDelivered,
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from config import Config
     from utils import Session, SessionCalendar
 
-DESK = "desk"
 LAST_QUOTE_S = 2.0
 LAST_WORDS_S = 10.0
 GOODBYE_S = 5.0
@@ -81,7 +80,6 @@ OUT_BY_GRACE_S = 5.0
 LOST_S = 60.0
 ONCE_A_DAY = ("morning", "summary")
 STEADY_S = 600.0
-ASSUMED = "vwap"  # whose the ledger's one assumed position is
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 TOLD_TO_ALL: frozenset[type] = frozenset(
     {WorkerStarted, ChainArrived, ChainFailed, QuotesArrived, ProfileArrived, ProfileFailed, HalfSecondPassed, StopRequested}
@@ -237,7 +235,7 @@ class Desk:
             desk.set(barred={**desk.state.barred, owner: why})
             desk.log("error", f"entries of {owner} are off: {why}")
             held = [held.position.contract for held in desk.state.open() if held.strategy == owner]
-            delivery.say(desk, alerts.strategy_off(desk.config, owner, why, held, at=desk.at))
+            delivery.say(desk, alerts.strategy_off(desk.config, owner, why, held, at=desk.at), owner)
 
     def _call(self, owner: str, event: AnyEvent) -> None:
         """The desk's own part of an event; then, for what is addressed to all, the strategies'."""

@@ -14,7 +14,7 @@ answer in with `after` and `line_after`. Rules (the service's own, and those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -22,7 +22,6 @@ from msgspec.structs import replace
 
 import alerts
 from events import (
-    Alert,
     AlertDelivered,
     AlertFailed,
     AlertKind,
@@ -73,6 +72,13 @@ class Line(Struct, frozen=True):
     quota_left: int | None = None
     quota_reset_at: float | None = None
     ops_at: tuple[float, ...] = ()
+    ops_of: dict[str, tuple[float, ...]] = {}
+
+    def ops(self, owner: str) -> tuple[float, ...]:
+        return self.ops_of.get(owner, ()) if owner else self.ops_at
+
+    def with_ops(self, owner: str, moments: tuple[float, ...]) -> Line:
+        return replace(self, ops_of={**self.ops_of, owner: moments}) if owner else replace(self, ops_at=moments)
 
 
 def closed(line: Line, now: float) -> str | None:
@@ -112,10 +118,10 @@ def check_every_s(line: Line, now: float, config: Config) -> float:
 
 
 def line_sending(line: Line, row: Outgoing, now: float) -> Line:
-    """The line as an attempt leaves: an OPS message takes one of the hour's places."""
+    """The line as an attempt leaves: an OPS message takes one of its owner's places of the hour."""
     if row.alert.kind != "OPS":
         return line
-    return replace(line, ops_at=(*(at for at in line.ops_at if at > now - HOUR_S), now))
+    return line.with_ops(row.owner, (*(at for at in line.ops(row.owner) if at > now - HOUR_S), now))
 
 
 def line_after(line: Line, row: Outgoing, event: AlertDelivered | AlertFailed) -> Line:
@@ -127,7 +133,7 @@ def line_after(line: Line, row: Outgoing, event: AlertDelivered | AlertFailed) -
     if isinstance(event, AlertDelivered) or event.outcome == "unknown":
         return line
     if row.alert.kind == "OPS":
-        line = replace(line, ops_at=line.ops_at[:-1])
+        line = line.with_ops(row.owner, line.ops(row.owner)[:-1])
     if event.outcome == "failed":
         return line
     refusals = (*(at for at in line.refusals if at > event.at - REFUSALS_WITHIN_S), event.at)
@@ -176,7 +182,7 @@ def due(row: Outgoing, now: float, config: Config, line: Line, *, position_open:
         if alert.kind in URGENT and config.fallback_alert_urls:
             return "fallback" if row.fallback == "" or now >= row.next_at else None
         return "drop" if refused and alert.kind in ("BUY", "OPS") else None
-    if now < row.next_at or (alert.kind == "OPS" and (refused_since_proof(line) or not ops_places(line, now))):
+    if now < row.next_at or (alert.kind == "OPS" and (refused_since_proof(line) or not ops_places(line, now, row.owner))):
         return None
     return "send"
 
@@ -200,9 +206,9 @@ def rings_until(row: Outgoing) -> float:
     return (row.settled_at or 0.0) + (row.alert.expire_s or 0)
 
 
-def ops_places(line: Line, now: float) -> int:
-    """How many OPS messages may still be sent in this hour."""
-    return OPS_PER_HOUR - sum(at > now - HOUR_S for at in line.ops_at)
+def ops_places(line: Line, now: float, owner: str) -> int:
+    """How many OPS messages of this owner may still be sent in this hour."""
+    return OPS_PER_HOUR - sum(at > now - HOUR_S for at in line.ops(owner))
 
 
 def is_open(row: Outgoing, now: float, config: Config) -> bool:
@@ -316,10 +322,14 @@ def dropped(row: Outgoing, now: float) -> Outgoing:
     return replace(row, outcome="dropped", settled_at=now)
 
 
-def grouped(rows: Iterable[Outgoing], line: Line, now: float) -> tuple[Alert, tuple[Outgoing, ...]] | None:
-    """When more OPS messages wait than the hour has places for: one alert that says them all, and the rows it stands for."""
-    waiting = tuple(row for row in rows if row.alert.kind == "OPS" and row.outcome == "queued" and not row.attempts)
-    places = ops_places(line, now)
-    if not places or len(waiting) <= places or closed(line, now) is not None:
-        return None
-    return alerts.together([row.alert for row in waiting], at=now), waiting
+def grouped(rows: Iterable[Outgoing], line: Line, now: float) -> Iterator[tuple[Outgoing, tuple[Outgoing, ...]]]:
+    """Where more OPS messages of one owner wait than its hour has places for: one that says them all, and the rows it stands for."""
+    waiting: dict[str, list[Outgoing]] = {}
+    for row in rows:
+        if row.alert.kind == "OPS" and row.outcome == "queued" and not row.attempts:
+            waiting.setdefault(row.owner, []).append(row)
+    for owner, together in waiting.items():
+        places = ops_places(line, now, owner)
+        if places and len(together) > places and closed(line, now) is None:
+            alert = alerts.together([row.alert for row in together], at=now)
+            yield Outgoing(alert, next_at=now, owner=owner), tuple(together)

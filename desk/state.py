@@ -75,6 +75,8 @@ class FeedDay(Struct, frozen=True):
 
 Level = Literal["debug", "info", "warning", "error"]
 
+DESK = "desk"
+ASSUMED = "vwap"  # whose the ledger's one assumed position is, and whose account the first views are
 TOLD_KEPT = 60
 NOTED_KEPT = 300
 

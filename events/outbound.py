@@ -28,7 +28,10 @@ class Watch(Action, frozen=True):
 
 
 class Commit(Action, frozen=True):
-    """Write it in one transaction, or nothing of it; a part that the ledger refuses is left out alone. Answer Committed or CommitFailed."""
+    """Write it in one transaction, or nothing of it; a part that the ledger refuses is left out alone.
+
+    Answer Committed or CommitFailed.
+    """
 
     commit: int
     parts: tuple[Part, ...]

@@ -29,6 +29,7 @@ class Outgoing(Struct, frozen=True):
     """An alert with the state of its delivery: the row of the outbox.
 
     `attempts` counts requests that may have left; it is durable before the wire. `maybe_seen`: one of them had no known outcome.
+    `owner` is the strategy in whose hourly places an OPS message stands; empty: the desk's.
     """
 
     alert: Alert
@@ -42,3 +43,4 @@ class Outgoing(Struct, frozen=True):
     acknowledged_by: str | None = None
     fallback: Literal["", "sending", "delivered", "failed"] = ""
     reissues: int = 0
+    owner: str = ""

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
 from msgspec import Struct
 
+from desk import delivery
 from desk.strategy import MarketEvent, PutBack, Scene, Status, Wants
-from events import AlertDelivered, AnyAction, AnyEvent, Backfill, Deliver, Noted
+from disk import book as ledger_book
+from disk import schema as ledger_schema
+from events import (
+    Alert,
+    AnyAction,
+    AnyEvent,
+    ChainFailed,
+    Commit,
+    Committed,
+    HalfSecondPassed,
+    Noted,
+    OperatorSpoke,
+    PositionMarked,
+    Remembered,
+    TookLong,
+)
 from strategies.registry import build
-from tests.kit import frozen, simday
-from utils import Session
+from tests.kit import frozen
+from tests.kit.books import a_position
+from tests.kit.deskbench import Bench, row
+from utils import Session, clock_text
 
 
 class Nothing(Struct, frozen=True):
@@ -69,39 +88,96 @@ class Raises(Other):
         raise RuntimeError("no words")
 
 
-def beside(monkeypatch: pytest.MonkeyPatch, *others: Other) -> None:
-    """Simulated days with these strategies beside vwap."""
-    monkeypatch.setattr(simday, "build", lambda config, calendar, kept: build(config, calendar, kept, others))
+class Slow(Other):
+    """It takes a second for each thing it hears, by the desk's own stopwatch."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+        self.seconds += 1.0
 
 
-@pytest.mark.parametrize("seed", [0, 3, 7, 10])
-def test_what_is_seen_of_vwap_stays_beside_a_strategy_that_raises_at_every_event(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone = lines_of(seed)
-    beside(monkeypatch, Raises())
-    told = lines_of(seed)
-    off = [line for line in told if "other" in line.lower()]
-    assert [line for line in told if "other" not in line.lower()] == alone
-    assert off
+class Contradicts(Other):
+    """It writes what the ledger refuses."""
+
+    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+        if isinstance(event, HalfSecondPassed) and turn.every("nonsense", 20.0):
+            turn.write(PositionMarked(a_position("never-opened")))
+
+
+class Floods(Other):
+    """It has something to tell every half second."""
+
+    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+        if isinstance(event, HalfSecondPassed):
+            told = Alert(f"OTHER-{turn.at}", "OPS", "other says", "again", 0, turn.at, expires_at=turn.at + 600)
+            delivery.say(turn, told)
+
+
+class Stage(Bench):
+    """A desk on the bench over the real books, with a strategy beside vwap; what is seen of it, with its times."""
+
+    def __init__(self, *others: Other, **settings: str) -> None:
+        self.lines: list[str] = []
+        super().__init__(**settings)  # type: ignore[arg-type]
+        watch = (lambda: others[0].seconds) if others and isinstance(others[0], Slow) else (lambda: 0.0)
+        self.desk = build(self.config, self.calendar, Remembered(), others, watch)
+        self.books = sqlite3.connect(":memory:", isolation_level=None)
+        ledger_schema.upgrade(self.books)
+
+    def put(self, *events: AnyEvent) -> list[AnyAction]:
+        actions = super().put(*events)
+        self.lines += [f"{clock_text(self.now)} {line}" for line in frozen.visible(actions)]
+        for name, seconds in list(self.desk.took.items()):
+            if seconds >= 0.25 and name != "desk":
+                self.put(TookLong(at=self.now, strategy=name, seconds=seconds))
+        return actions
+
+    def _answer(self, action: AnyAction) -> AnyEvent | None:
+        if isinstance(action, Commit):
+            refused = ledger_book.write(self.books, action.parts)
+            return Committed(at=self.now, commit=action.commit, refused=refused)
+        return super()._answer(action)
+
+
+def story(stage: Stage) -> list[str]:
+    """Signals, a BUY, a peak, a giveback, a stall, a chain that fails, a second trade, the time stop, the evening."""
+    stage.ready()
+    stage.surge()
+    for bid in (520, 560, 600, 590, 480, 400):
+        stage.tick(1)
+        stage.quote(bid, bid + 10)
+    stage.tick(20)
+    stage.put(ChainFailed(at=stage.now, underlying="IWM", right="call", reason="503"))
+    for _ in range(300):
+        stage.bar()
+    stage.chain(row(at=stage.now))
+    stage.surge()
+    stage.quote(500, 510)
+    stage.put(OperatorSpoke(at=stage.now, command="close_now", who="page"))
+    assert stage.session is not None
+    stage.now = stage.session.close_at - 600.0
+    stage.tick(700)
+    return stage.lines
+
+
+def without_the_other(lines: list[str]) -> list[str]:
+    return [line for line in lines if "other" not in line.lower()]
+
+
+@pytest.mark.parametrize("other", [Raises, Slow, Contradicts, Floods])
+def test_what_is_seen_of_vwap_stays_beside_a_strategy_that(other: type[Other]) -> None:
+    alone = story(Stage())
+    assert sum("🔥 IWM 0DTE CALL — BUY" in line for line in alone) >= 2, "the story has trades in it"
+    assert sum("🚪 IWM 0DTE CALL — SELL" in line for line in alone) >= 2
+    stage = Stage(other())
+    told = story(stage)
+    assert without_the_other(told) == alone
     assert not any("must not be seen" in line for line in told)
-
-
-class Beside(frozen.Seen):
-    """A world that answers the other strategy without a draw, so that its chances for vwap are the same."""
-
-    def do(self, action: AnyAction) -> None:
-        match action:
-            case Deliver() if "OTHER" in action.alert_id:
-                done = AlertDelivered(at=0, alert_id=action.alert_id, attempt=action.attempt)
-                self.later(0.1, done)
-            case Backfill() if action.strategy:
-                return
-            case _:
-                super().do(action)
-
-
-def lines_of(seed: int) -> list[str]:
-    day = Beside(seed)
-    day.run()
-    return day.lines
+    if other is not Floods:
+        assert stage.desk.state.barred.keys() == {"other"}
+        off = [action for action in stage.delivered if "other takes no more entries" in action.title]
+        assert len(off) == 1, "the phone is told once"
+    else:
+        assert 0 < sum("other says" in action.title for action in stage.delivered) <= 12
