@@ -46,6 +46,7 @@ REPRICE_PATIENCE_S = 10.0
 SETTLE_TRIES = 5
 UNRESOLVED_RETRY_S, UNRESOLVED_FOR_S = 3600.0, 7 * 86_400.0
 SETTLE_RETRY_S = 30.0
+LAST_BARS_S, FINAL_S = 60.0, 900.0  # after the close: the last bars have come; they are corrected no more
 
 
 # --- opened ------------------------------------------------------------------------------------------------------------
@@ -373,16 +374,19 @@ def unquoted_s(turn: Turn, holding: Holding) -> float:
 
 
 def ask_settlement(turn: Turn, settling: Settling) -> None:
-    if turn.at < settling.next_at:
-        return
     position = settling.position
+    if turn.at < max(settling.next_at, position.session_close_at + LAST_BARS_S):
+        return
     day = new_york(position.session_close_at).date().isoformat()
     turn.set(phase=replace(settling, tries=settling.tries + 1, next_at=turn.at + SETTLE_RETRY_S))
     turn.do(FetchSettlement(position.id, day))
 
 
 def settle(turn: Turn, market: Market, event: SettlementArrived) -> None:
-    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved."""
+    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved.
+
+    A close is taken as final when it was told twice alike, or is old enough; until then a correction takes its place.
+    """
     settling = turn.state.phase
     if not isinstance(settling, Settling) or event.trade_id != settling.position.id:
         resolve(turn, event)
@@ -391,10 +395,15 @@ def settle(turn: Turn, market: Market, event: SettlementArrived) -> None:
         turn.log("warning", f"settlement price not to be had yet: {event.reason}", tries=settling.tries)
         return
     position = settling.position
-    if event.close is None:
+    close = settling.close if event.close is None else event.close
+    old = turn.at >= position.session_close_at + FINAL_S
+    if not (close is None or old or close == settling.close or settling.tries >= SETTLE_TRIES):
+        turn.set(phase=replace(settling, close=close))
+        return
+    if close is None:
         price, detail = None, f"Expired, unresolved: {event.reason or 'no settlement price'}"
     else:
-        price, detail = worth_at(turn, event.close, position.strike)
+        price, detail = worth_at(turn, close, position.strike)
     fee = to_mills(turn.config.fee_per_contract)
     trade = pnl_tracker.settle(position, price, at=turn.at, reason="expired", detail=detail, fee=fee)
     book(turn, market, position, trade)

@@ -49,11 +49,12 @@ class Holding(Struct, frozen=True, tag=True):
 
 
 class Settling(Struct, frozen=True, tag=True):
-    """A position outlived its session; its settlement price is being asked for."""
+    """A position outlived its session; its settlement price is being asked for. `close`: the last answer, not final yet."""
 
     position: Position
     tries: int = 0
     next_at: float = 0.0
+    close: float | None = None
 
 
 class Halted(Struct, frozen=True, tag=True):

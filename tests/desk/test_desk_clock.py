@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from desk.state import Holding
-from events import HalfSecondPassed, Quote, QuoteSeen, StopRequested
+from events import FetchSettlement, HalfSecondPassed, Quote, QuoteSeen, Remembered, SettlementArrived, StopRequested
 from tests.kit.deskbench import CONTRACT, Bench, row
 
 
@@ -89,3 +89,20 @@ def test_an_excursion_of_the_clock_over_midnight_never_gives_an_id_again() -> No
     phase = bench.desk.state.phase
     assert isinstance(phase, Holding), bench.why_not()
     assert phase.position.id == "20261120-2"
+
+
+@pytest.mark.fault("X17")
+def test_a_settlement_waits_for_the_last_bars_and_takes_a_correction_before_it_is_final() -> None:
+    bench = Bench().bought()
+    position = bench.desk.state.phase.position
+    bench = Bench(Remembered(position=position), at="16:00:00").start()
+    bench.tick(55)
+    assert not [action for action in bench.actions if isinstance(action, FetchSettlement)]
+    for close in (221.00, 220.70, 220.70):
+        before = len([action for action in bench.actions if isinstance(action, FetchSettlement)])
+        bench.tick(31)
+        assert len([action for action in bench.actions if isinstance(action, FetchSettlement)]) == before + 1
+        bench.put(SettlementArrived(at=bench.now, trade_id=position.id, close=close))
+    (trade,) = bench.desk.state.trades
+    assert (trade.reason, trade.exit) == ("expired", 700)
+    assert len(bench.said("SELL")) == 1
