@@ -78,6 +78,7 @@ PROFILE_AHEAD_S = 3600.0
 CRASHES_MAX = 3
 ONCE_A_DAY = ("morning", "summary")
 STEADY_S = 600.0
+DISK, DISK_PATIENCE_S = "disk", 60.0
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 
 
@@ -385,7 +386,15 @@ class Desk:
     # --- the way out: phone, clock, threads ----------------------------------------------------------------------------
 
     def _commit_failed(self, turn: Turn, event: CommitFailed) -> None:
+        if turn.state.way_out.disk is None:
+            turn.due[DISK] = turn.at + DISK_PATIENCE_S
         delivery.commit_failed(turn, event, holding.void)
+
+    def _watch_disk(self, turn: Turn) -> None:
+        """A disk that refuses for a minute, or a viewer that holds the ledger for as long: no BUY, and the owner hears why."""
+        reason = turn.state.way_out.disk
+        if reason is not None and turn.every(DISK, 3600.0):
+            delivery.say(turn, alerts.disk_trouble(turn.config, reason, at=turn.at))
 
     def _clock_checked(self, turn: Turn, event: ClockChecked) -> None:
         """The market's own time decides; where it cannot be had, the bars do."""
@@ -446,6 +455,7 @@ class Desk:
         self._watch_seeking(turn)
         self._want_profile(turn)
         self._trust_clock_by_bars(turn)
+        self._watch_disk(turn)
         feed.ask_history_again(turn)
         delivery.tick(turn, holding.void)
         if turn.at - turn.state.phone_asked_at >= outbox.check_every_s(turn.state.line, turn.at, turn.config):
