@@ -1,7 +1,7 @@
 """What the venue allows: the account's blocks and level, hours and cut-offs, what is held, what can be paid. Each refusal has words.
 
-Rules: an option is refused on its last day from 15:15 New York, on a broad-based ETF from 15:30, and never less than 45 minutes
-before the close; what is then held is sold 15 minutes later. Short contracts are allowed only where others cover them: what is
+Rules: an option is refused on its last day from 45 minutes before the close (15:15), on a broad-based ETF from 30 minutes before it
+(15:30); what is then held is sold 15 minutes later. Short contracts are allowed only where others cover them: what is
 asked for is the worst that can become of all contracts of one underlying and expiry together.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date
 from decimal import Decimal
 
 from simulator.alpaca.orders import Draft, Order, Position, forbidden, invalid
@@ -18,8 +18,7 @@ from simulator.alpaca.quotes import Contract, Quotes
 from utils import Session
 
 BROAD_BASED = frozenset({"SPY", "QQQ"})
-LAST_ORDERS, LAST_ORDERS_BROAD = time(15, 15), time(15, 30)
-BEFORE_CLOSE_S, LIQUIDATION_AFTER_S = 45 * 60, 15 * 60
+BEFORE_CLOSE_S, BEFORE_CLOSE_BROAD_S, LIQUIDATION_AFTER_S = 45 * 60, 30 * 60, 15 * 60
 SHARES = 100
 NOTHING = Decimal(0)
 
@@ -41,8 +40,7 @@ def last_orders(contract: Contract, session: Session) -> float | None:
     """When orders in a contract end on this day, Unix seconds; None where it does not expire on it."""
     if contract.expiry != session.date:
         return None
-    cut_off = LAST_ORDERS_BROAD if contract.underlying in BROAD_BASED else LAST_ORDERS
-    return min(session.at(cut_off), session.close_at - BEFORE_CLOSE_S)
+    return session.close_at - (BEFORE_CLOSE_BROAD_S if contract.underlying in BROAD_BASED else BEFORE_CLOSE_S)
 
 
 def may_trade(account: Account, is_mleg: bool) -> None:
