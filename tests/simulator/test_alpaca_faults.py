@@ -503,3 +503,15 @@ def test_the_program_lists_every_fault():
         [sys.executable, "-m", "simulator", "alpaca", "--faults"], cwd=HOME, capture_output=True, text=True, check=True
     ).stdout
     assert all(f"  {name} " in listed for name in catalogue())
+
+
+@pytest.mark.process
+def test_the_example_of_the_documents_does_what_it_says():
+    text = (HOME / "docs" / "venues.md").read_text().partition("## Alpaca")[2]
+    example = text.partition("```python\n")[2].partition("```")[0]
+    ran = subprocess.run([sys.executable, "-c", example], cwd=HOME, capture_output=True, text=True, timeout=60)
+    first, second = ran.stdout.splitlines()
+    assert first == "2 orders without a client order id"
+    assert second == "no answer, and it lives: new"
+    assert first in text
+    assert second in text
