@@ -289,12 +289,13 @@ class Book:
         return order
 
     def foreign_position(self, symbol: str, qty: int) -> None:
-        """Contracts that no order brought."""
+        """Contracts that no order brought and nobody paid for."""
         contract = Contract.of(symbol)
         if contract is None:
             raise ValueError(f"{symbol} is no option's symbol")
-        quote = self.quotes.quote(symbol)
+        quote, cash = self.quotes.quote(symbol), self.account.cash
         self.move(contract, qty, rules.NOTHING if quote is None else quote.mid)
+        self.account.cash = cash
 
     def gone(self, symbol: str) -> None:
         """A position that is there no more, and no fill tells of it."""

@@ -216,11 +216,8 @@ class TradingServer(HttpServer):
             and query.get("side", order.legs[0].side) == order.legs[0].side
         ]
         found.sort(key=lambda order: order.submitted_us, reverse=query.get("direction", "desc") == "desc")
-        page = self._page(found, limit, follows=after is not None and "after" in query and self._is_order_at(after))
-        return Answer(200, [self.shown(order) for order in page])
-
-    def _is_order_at(self, at_us: int) -> bool:
-        return any(order.submitted_us == at_us for order in self.book.orders.values())
+        follows = after is not None and any(order.submitted_us <= after + 1 for order in self.book.orders.values())
+        return Answer(200, [self.shown(order) for order in self._page(found, limit, follows=follows)])
 
     def _page(self, rows: list[Any], limit: int, *, follows: bool) -> list[Any]:
         if follows and self.faults.take("page-500"):

@@ -13,7 +13,7 @@ import requests
 import websocket
 from alpaca.common.exceptions import APIError
 from alpaca.trading.requests import LimitOrderRequest, ReplaceOrderRequest
-from alpaca_kit import CALL, HIGHER, Impatient, open_venue, refusal
+from kit.alpaca_venue import CALL, HIGHER, Impatient, open_venue, refusal
 
 from simulator.alpaca.faults import ACTS, REQUESTS, SWITCHES, catalogue
 
@@ -46,7 +46,7 @@ def body(ref, price="1.44", qty="2"):
     }  # fmt: skip
 
 
-def post(venue, ref, timeout=0.3):
+def post(venue, ref, timeout=5.0):
     return requests.post(f"{venue.rest.url}/v2/orders", json=body(ref), headers=KEYS, timeout=timeout)
 
 
@@ -136,7 +136,7 @@ def test_a_refusal_without_a_code_is_one(venue, name):
 def test_after_means_that_the_order_lives_and_only_its_answer_is_lost(venue, name):
     venue.fault(name, times=1)
     try:
-        answer = post(venue, "lost")
+        answer = post(venue, "lost", 0.3 if "timeout" in name else 5.0)
         assert answer.status_code >= 500 or _unreadable(answer)
     except requests.RequestException:
         pass
@@ -157,7 +157,7 @@ def _unreadable(answer):
 def test_before_means_that_it_never_was(venue, name):
     venue.fault(name, times=1)
     with pytest.raises(requests.RequestException):
-        post(venue, "never")
+        post(venue, "never", 0.3)
     assert not venue.book.orders
     assert len([call for call in venue.calls if call.method == "POST"]) == 1
 

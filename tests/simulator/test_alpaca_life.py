@@ -19,7 +19,7 @@ from alpaca.trading.requests import (
     StopLimitOrderRequest,
 )
 from alpaca.trading.stream import TradingStream
-from alpaca_kit import CALL, HIGHER, LOWER, NEXT_WEEK, PUT, SPY_CALL, Impatient, open_venue, refusal
+from kit.alpaca_venue import CALL, HIGHER, LOWER, NEXT_WEEK, PUT, SPY_CALL, Impatient, open_venue, refusal
 
 BUY, SELL = PositionIntent.BUY_TO_OPEN, PositionIntent.SELL_TO_CLOSE
 
