@@ -159,8 +159,8 @@ class Faults:
         self._on: dict[str, _On] = {}
 
     def set(self, name: str, times: int | None = None, path: str | None = None) -> None:
-        """Turn a switch on: for so many times, or until it is turned off. `path`, a pattern on `METHOD /path`, narrows a fault of
-        answers. ValueError for a name that is no switch.
+        """Turn a switch on: for so many times, or until it is turned off. `path`, a pattern on `METHOD /path`, puts a fault of answers
+        on other requests than its own. ValueError for a name that is no switch.
         """
         if name not in REQUESTS and name not in SWITCHES:
             raise ValueError(f"{name} is no fault that can be switched on")

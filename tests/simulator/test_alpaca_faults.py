@@ -455,11 +455,14 @@ def test_every_name_is_tried_here():
     assert sorted(name for name in catalogue() if f'"{name}"' not in text) == []
 
 
-def test_a_name_that_is_none_is_refused_and_a_pattern_narrows(venue):
+def test_a_name_that_is_none_is_refused_and_a_pattern_puts_a_fault_elsewhere(venue):
     with pytest.raises(ValueError, match="no fault"):
         venue.fault("gremlins")
     venue.fault("error-500", path="GET /v2/account$")
     assert [ask(venue, path).status_code for path in ("/v2/clock", "/v2/account")] == [200, 500]
+    venue.fault("order-cut-within", path="GET /v2/clock$", times=1)
+    with pytest.raises(requests.RequestException):
+        ask(venue, "/v2/clock")
 
 
 def test_the_control_door_does_what_python_does(venue, client):
