@@ -148,6 +148,13 @@ def test_where_nobody_listens_no_byte_has_left(venue, client):
     venue.rest.up()
 
 
+def test_a_connection_that_died_while_it_was_idle_costs_no_order(venue, client):
+    client.account()
+    venue.rest.drop_connections()
+    assert isinstance(client.place(buy()), Accepted)
+    assert len(posts(venue)) == 1
+
+
 def test_a_second_post_of_the_same_order_adopts_the_first(venue, client):
     venue.fault("order-cut-after", times=1)
     assert isinstance(client.place(buy()), Unknown)
