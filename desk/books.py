@@ -31,12 +31,13 @@ from events import (
     Trade,
     Watch,
 )
-from risk_manager import FRESH_S, Leave
+from risk_manager import Leave, is_fresh
 from utils import dollars, new_york, to_mills
 
 REPRICE_PATIENCE_S = 10.0
 SETTLE_TRIES = 5
 SETTLE_RETRY_S = 30.0
+LAST_BARS_S, FINAL_S = 60.0, 900.0  # after the close: the last bars have come; they are corrected no more
 UNRESOLVED_RETRY_S, UNRESOLVED_FOR_S = 3600.0, 7 * 86_400.0
 
 
@@ -53,7 +54,8 @@ def next_id(turn: Turn[Any]) -> str:
 def open_position(turn: Turn[Any], position: Position, buy: Alert) -> None:
     """Book the assumed entry and queue its BUY, in this turn's one commit."""
     state = turn.state
-    turn.set(opened_today=state.opened_today + 1, owners={**state.owners, position.id: turn.owner})
+    opened_on = {**state.opened_on, str(state.day): state.opened_today + 1}
+    turn.set(opened_on=opened_on, owners={**state.owners, position.id: turn.owner})
     turn.hold(Held(turn.owner, position, since=turn.at))
     turn.write(PositionOpened(position), position.id)
     watch_quotes(turn)
@@ -144,10 +146,10 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
     if delivery.never_announced(turn.state, position.id):
         void(turn, position.id, f"{leave.reason} before its BUY could be delivered")
         return
-    fresh = held.quote_at is not None and turn.at - held.quote_at <= FRESH_S
+    fresh = held.quote_at is not None and is_fresh(turn.at - held.quote_at)
     trade = pnl_tracker.settle(
         position,
-        position.last_bid or 0,
+        risk_manager.assumed_exit(position, held.quote),
         at=turn.at,
         reason=leave.reason,
         detail=leave.detail + ("" if fresh else " (stale price)"),
@@ -208,16 +210,19 @@ def tick(turn: Turn[Any]) -> None:
 
 
 def ask_settlement(turn: Turn[Any], held: Held, settling: Settling) -> None:
-    if turn.at < settling.next_at:
-        return
     position = held.position
+    if turn.at < max(settling.next_at, position.session_close_at + LAST_BARS_S):
+        return
     day = new_york(position.session_close_at).date().isoformat()
-    turn.hold(replace(held, settling=Settling(settling.tries + 1, turn.at + SETTLE_RETRY_S)))
+    turn.hold(replace(held, settling=replace(settling, tries=settling.tries + 1, next_at=turn.at + SETTLE_RETRY_S)))
     turn.do(FetchSettlement(position.id, underlying_of(position.contract), day))
 
 
 def settle(turn: Turn[Any], event: SettlementArrived) -> None:
-    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved."""
+    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved.
+
+    A close is taken as final when it was told twice alike, or is old enough; until then a correction takes its place.
+    """
     held = turn.state.held.get(event.trade_id)
     if held is None or held.settling is None:
         resolve(turn, event)
@@ -225,11 +230,16 @@ def settle(turn: Turn[Any], event: SettlementArrived) -> None:
     if event.close is None and held.settling.tries < SETTLE_TRIES:
         turn.log("warning", f"settlement price not to be had yet: {event.reason}", tries=held.settling.tries)
         return
-    position = held.position
-    if event.close is None:
+    position, settling = held.position, held.settling
+    close = settling.close if event.close is None else event.close
+    old = turn.at >= position.session_close_at + FINAL_S
+    if not (close is None or old or close == settling.close or settling.tries >= SETTLE_TRIES):
+        turn.hold(replace(held, settling=replace(settling, close=close)))
+        return
+    if close is None:
         price, detail = None, f"Expired, unresolved: {event.reason or 'no settlement price'}"
     else:
-        price, detail = worth_at(position, event.close)
+        price, detail = worth_at(position, close)
     fee = to_mills(turn.config.fee_per_contract)
     trade = pnl_tracker.settle(position, price, at=turn.at, reason="expired", detail=detail, fee=fee)
     book(turn, position, trade, Scene())

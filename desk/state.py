@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class Settling(Struct, frozen=True):
-    """A position outlived its session; its settlement price is being asked for."""
+    """A position outlived its session; its settlement price is being asked for. `close`: the last answer, not final yet."""
 
     tries: int = 0
     next_at: float = 0.0
+    close: float | None = None
 
 
 class Held(Struct, frozen=True):
@@ -84,7 +85,8 @@ NOTED_KEPT = 300
 class State(Struct, frozen=True):
     """All that is known besides the windows of bars and what each strategy remembers; any thread may read it.
 
-    `owners` tells whose a trade of this life is, `faults` when a part failed of late, `barred` why a strategy may not enter.
+    `opened_on`: by New York date, how many positions were opened, so that no id is ever given again. `owners` tells whose a trade of
+    this life is, `faults` when a part failed of late, `barred` why a strategy may not enter.
     `told`: the last alerts that nothing can happen to any more. `noted`: the day's signals, near misses and words by hand.
     """
 
@@ -98,7 +100,7 @@ class State(Struct, frozen=True):
     record: Record = Record()
     trades: tuple[Trade, ...] = ()
     trades_today: tuple[Trade, ...] = ()
-    opened_today: int = 0
+    opened_on: dict[str, int] = {}
     outbox: dict[str, Outgoing] = {}
     told: tuple[Outgoing, ...] = ()
     noted: tuple[Noted, ...] = ()
@@ -140,6 +142,11 @@ class Kept(Struct, frozen=True):
     said: dict[str, str] = {}
     due: dict[str, float] = {}
     memory: Raw = Raw(b"null")
+
+    @property
+    def opened_today(self) -> int:
+        """How many positions this day has had, voided ones too."""
+        return self.opened_on.get(str(self.day), 0)
 
 
 class Memory(Struct, frozen=True):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from config import Config
 
 FRESH_CLOSE_S = 10.0
+TOO_YOUNG_S = 2.0
 
 
 class Underlying:
@@ -66,6 +67,12 @@ class Underlying:
         if self.windows is not None:
             self.windows.live(int(at))
 
+    def unheard(self) -> None:
+        """When what was heard is not known any more: the clock it was told by was wrong."""
+        self.heard.clear()
+        self.heard_delay_s = None
+        self.delay_s, self._delayed = 0.0, 0
+
     def reset_below(self, first: int | None = None) -> None:
         if self.windows is not None:
             self.windows.reset_below(first)
@@ -106,8 +113,8 @@ class Underlying:
         return None if self.windows is None else self.windows.first_from(start)
 
     def fresh_close(self, at: float) -> float | None:
-        """The last price, if its bar ended at most ten seconds ago."""
-        if self.windows is None or at - self.newest_start() - 1 > FRESH_CLOSE_S:
+        """The last price, if its bar ended at most ten seconds ago, and not in the future."""
+        if self.windows is None or not -TOO_YOUNG_S <= at - self.newest_start() - 1 <= FRESH_CLOSE_S:
             return None
         return self.windows.last
 
