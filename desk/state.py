@@ -123,6 +123,11 @@ class State(Struct, frozen=True):
     stopping: Stopping | None = None
     ended: str = ""
 
+    @property
+    def opened_today(self) -> int:
+        """How many positions this day has had, voided ones too."""
+        return self.opened_on.get(str(self.day), 0)
+
     def open(self) -> tuple[Held, ...]:
         """The positions that are followed to an exit; what outlived its session is only settled."""
         return tuple(held for held in self.held.values() if held.settling is None)
@@ -143,10 +148,6 @@ class Kept(Struct, frozen=True):
     due: dict[str, float] = {}
     memory: Raw = Raw(b"null")
 
-    @property
-    def opened_today(self) -> int:
-        """How many positions this day has had, voided ones too."""
-        return self.opened_on.get(str(self.day), 0)
 
 
 class Memory(Struct, frozen=True):

@@ -67,12 +67,6 @@ class Underlying:
         if self.windows is not None:
             self.windows.live(int(at))
 
-    def unheard(self) -> None:
-        """When what was heard is not known any more: the clock it was told by was wrong."""
-        self.heard.clear()
-        self.heard_delay_s = None
-        self.delay_s, self._delayed = 0.0, 0
-
     def reset_below(self, first: int | None = None) -> None:
         if self.windows is not None:
             self.windows.reset_below(first)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from desk.state import Holding
 from events import FetchSettlement, HalfSecondPassed, Quote, QuoteSeen, Remembered, SettlementArrived, StopRequested
 from tests.kit.deskbench import CONTRACT, Bench, row
 
@@ -25,7 +24,7 @@ def test_a_clock_that_is_put_right_leaves_nobody_waiting_and_tells_of_no_hour_th
     assert bench.phase == "Holding"
     assert len(bench.delivered) == told, "no BLIND, no stall and no restored feed for an hour that was none"
     bench.quote(500, 510)
-    assert bench.desk.state.phase.distrust == ""
+    assert bench.held.distrust == ""
     bench.phone = bench.fails("failed")
     bench.quote(400, 410)
     assert bench.phase == "Flat"
@@ -86,15 +85,14 @@ def test_an_excursion_of_the_clock_over_midnight_never_gives_an_id_again() -> No
     bench.warm()
     bench.chain(row(at=bench.now))
     bench.surge()
-    phase = bench.desk.state.phase
-    assert isinstance(phase, Holding), bench.why_not()
-    assert phase.position.id == "20261120-2"
+    assert bench.phase == "Holding", bench.why_not()
+    assert bench.held.position.id == "20261120-2"
 
 
 @pytest.mark.fault("X17")
 def test_a_settlement_waits_for_the_last_bars_and_takes_a_correction_before_it_is_final() -> None:
     bench = Bench().bought()
-    position = bench.desk.state.phase.position
+    position = bench.held.position
     bench = Bench(Remembered(position=position), at="16:00:00").start()
     bench.tick(55)
     assert not [action for action in bench.actions if isinstance(action, FetchSettlement)]

@@ -34,7 +34,7 @@ def test_an_answer_that_a_newer_quote_overtook_says_nothing_against_the_newer_on
     ):
         bench.put(QuoteSeen(at=bench.now, contract=CONTRACT, quote=late, source="rest", asked_at=bench.now - 0.2))
     assert bench.phase == "Holding"
-    assert bench.desk.state.phase.distrust == ""
+    assert bench.held.distrust == ""
 
 
 @pytest.mark.parametrize("stamped", [True, False])
