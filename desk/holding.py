@@ -35,6 +35,7 @@ from events import (
     UnwatchContract,
     WatchContract,
 )
+from pnl_tracker import Record
 from risk_manager import BLIND_AFTER_S, FRESH_S, Leave, Sight
 from signals import Reading
 from strategies.vwap.windows import Market, numbers
@@ -270,16 +271,14 @@ def close(turn: Turn, market: Market, leave: Leave) -> None:
 
 
 def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
-    """The trade into the ledger, the SELL into the outbox, the record one further; and the alarm of a deep loss."""
-    before = turn.state.record
-    record = pnl_tracker.booked(before, trade.pnl)
+    """The trade into the ledger, the SELL into the outbox, the record one further."""
+    record = pnl_tracker.booked(turn.state.record, trade.pnl)
     trades = (*turn.state.trades, trade)
     turn.write(PositionClosed(trade))
     exit_at = min(turn.at, position.session_close_at)  # one that expired begins no cooldown of another day
     turn.write(FactSet("last_exit_at", exit_at))
     turn.set(
         phase=Flat(),
-        record=record,
         trades=trades,
         trades_today=trades_of(trades, turn.state.day),
         last_exit_at=exit_at,
@@ -289,8 +288,7 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
     spot, vwap = market.spot_and_vwap(turn.at)
     mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=spot, vwap=vwap))
-    for level in pnl_tracker.critical_levels(before, record, to_mills(turn.config.critical_loss)):
-        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    change_record(turn, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)
     turn.log("info", f"🚪 EXIT: {trade.contract}", id=trade.id, reason=trade.detail, pnl=result)
 
@@ -407,9 +405,16 @@ def resolve(turn: Turn, event: SettlementArrived) -> None:
     know_better(turn, trade)
     record = pnl_tracker.fold(turn.state.trades)
     turn.write(PositionClosed(trade))
-    turn.set(record=record)
     delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
+    change_record(turn, record)
     turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+
+
+def change_record(turn: Turn, record: Record) -> None:
+    """The one place where the record changes, and so the one that sounds the alarm of a deep loss."""
+    for level in pnl_tracker.critical_levels(turn.state.record, record, to_mills(turn.config.critical_loss)):
+        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    turn.set(record=record)
 
 
 def know_better(turn: Turn, trade: Trade) -> None:

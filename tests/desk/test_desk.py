@@ -534,6 +534,19 @@ def test_an_unresolved_trade_is_asked_for_again_and_joins_the_record_once_its_cl
     assert [trade.exit for trade in remembered(third).trades] == [1370]
 
 
+def test_a_trade_that_is_resolved_later_sounds_the_alarm_of_the_level_it_crosses() -> None:
+    first = Bench(CRITICAL_LOSS="-50").bought()
+    second = Bench(remembered(first), at="16:05:00", CRITICAL_LOSS="-50").start()
+    for _ in range(8):
+        second.put(SettlementArrived(at=second.now, trade_id="20261120-1", close=None, reason="no bars"))
+        second.tick(31)
+    assert not second.said("CRITICAL")
+    second.put(SettlementArrived(at=second.now, trade_id="20261120-1", close=219.0))
+    second.tick(1)
+    (alarm,) = second.said("CRITICAL")
+    assert alarm.text.startswith("Lifetime balance -$51.00: it has fallen to -$50.00.")
+
+
 @pytest.mark.fault("A28", "P11")
 def test_a_buy_on_the_wire_when_the_process_died_goes_out_again_as_a_repeat() -> None:
     first = Bench().ready()
