@@ -30,7 +30,7 @@ from events import (
     Remembered,
     Trade,
 )
-from utils import SHARES
+from pnl_tracker import profit
 
 DAY_S = 86_400
 REMEMBERED_ALERTS_S = 2 * DAY_S
@@ -190,7 +190,7 @@ def _refuse_wrong_sum(trade: Trade) -> None:
 
 def wrong_sum(trade: Trade) -> str | None:
     """What is wrong with a trade's own arithmetic, if anything."""
-    expected = None if trade.exit is None else (trade.exit - trade.entry) * SHARES - trade.fees
+    expected = None if trade.exit is None else profit(trade.entry, trade.exit, trade.fees)
     if trade.pnl != expected:
         return f"trade {trade.id} books {trade.pnl} mills where its prices make {expected}"
     return None
