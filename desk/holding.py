@@ -17,6 +17,7 @@ import risk_manager
 from desk import delivery
 from desk.state import Flat, Holding, Settling, Turn, trades_of
 from events import (
+    AlertFailed,
     ChainRow,
     FactSet,
     FetchSettlement,
@@ -32,6 +33,7 @@ from events import (
     QuoteSeen,
     SettlementArrived,
     Trade,
+    TradeVoided,
     UnwatchContract,
     WatchContract,
 )
@@ -303,6 +305,34 @@ def void(turn: Turn, why: str) -> None:
     delivery.cancel(turn, alerts.buy_id(position.id), why)
     delivery.say(turn, alerts.missed_buy(turn.config, position, why, at=turn.at))
     turn.log("warning", f"position voided: {why}", id=position.id)
+
+
+def attempt_failed(turn: Turn, event: AlertFailed) -> None:
+    """An attempt has failed; if it was the last of a BUY whose position is closed already, there was no trade after all."""
+    delivery.settled(turn, event)
+    row = turn.state.outbox.get(event.alert_id)
+    if row is None or row.alert.kind != "BUY" or row.alert.trade_id is None:
+        return
+    trade = next((trade for trade in turn.state.trades if trade.id == row.alert.trade_id), None)
+    if trade is not None and trade.real_entry is None and delivery.never_announced(turn.state, trade.id):
+        delivery.cancel(turn, row.alert.id, "its position is closed")
+        never_reached(turn, trade)
+
+
+def never_reached(turn: Turn, trade: Trade) -> None:
+    """Take a closed trade out of the record: its BUY certainly reached nobody. Whoever may have heard of the SELL is told so."""
+    why = "closed before its BUY could be delivered"
+    trades = tuple(other for other in turn.state.trades if other.id != trade.id)
+    last_exit_at = max((min(other.closed_at, turn.at) for other in trades), default=None)
+    turn.write(TradeVoided(trade.id, turn.at, why))
+    turn.write(FactSet("last_exit_at", last_exit_at))
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=last_exit_at)
+    change_record(turn, pnl_tracker.fold(trades))
+    if delivery.unsay(turn, alerts.sell_id(trade.id)):
+        delivery.say(turn, alerts.never_reached(turn.config, trade, turn.state.record, at=turn.at))
+    else:
+        delivery.say(turn, alerts.missed_buy(turn.config, trade, why, at=turn.at))
+    turn.log("warning", "that BUY never reached the phone: out of the record", id=trade.id)
 
 
 # --- by the clock ------------------------------------------------------------------------------------------------------

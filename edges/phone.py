@@ -19,8 +19,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from alerts import TEXT_LIMIT, TITLE_LIMIT, clean, fit
-from edges.edge import STUCK_S, Boxed, Emit
-from events import AlertDelivered, AlertFailed, CheckPhone, Deliver, PhoneChecked, PollReceipt, ReceiptSeen
+from edges.edge import STUCK_S, Boxed, Edge, Emit
+from events import (
+    AlertDelivered,
+    AlertFailed,
+    CancelReceipt,
+    CheckPhone,
+    Deliver,
+    PhoneChecked,
+    PollReceipt,
+    ReceiptSeen,
+    TakeBack,
+)
 from failpoints import hit
 from logger import Redactor
 from utils import Clock
@@ -107,6 +117,21 @@ class Phone:
         seen_at = float(at) if isinstance(at, int) and at > 0 else self._clock.now()
         return self._seen(action, expired=False, at=seen_at, by=self._redact(device) or "a device")
 
+    def cancel(self, action: CancelReceipt) -> ReceiptSeen | None:
+        """End an emergency's ringing; None when it could not be asked. A receipt that is not known any more rings no more."""
+        try:
+            answer = self._post(f"/1/receipts/{action.receipt}/cancel.json", {"token": self._token})
+        except TryAgain:
+            return None
+        except Refused as fault:
+            return self._seen(action, expired=True) if 400 <= fault.status < 500 else None
+        ended = answer.status == 200 or (400 <= answer.status < 500 and answer.status != 429)
+        return self._seen(action, expired=True) if ended else None
+
+    def certainly_not(self, action: Deliver, why: str) -> AlertFailed:
+        """The answer for an attempt that did not begin."""
+        return self._failed(action, "failed", why)
+
     def close(self) -> None:
         self._http.close()
 
@@ -162,7 +187,9 @@ class Phone:
             **quota,
         )
 
-    def _seen(self, action: PollReceipt, *, expired: bool, at: float | None = None, by: str | None = None) -> ReceiptSeen:
+    def _seen(
+        self, action: PollReceipt | CancelReceipt, *, expired: bool, at: float | None = None, by: str | None = None
+    ) -> ReceiptSeen:
         return ReceiptSeen(
             at=self._clock.now(),
             alert_id=action.alert_id,
@@ -276,22 +303,58 @@ def moment(value: object) -> float | None:
 
 
 class PhoneLane(Boxed):
-    """One delivery at a time. The SELL has a lane of its own, so nothing is ever ahead of it."""
+    """One delivery at a time. The SELL has a lane of its own, so nothing is ever ahead of it.
+
+    An attempt that waits can be taken back until it begins: whoever takes it out of `_waiting`, the lane or who takes it back, has it.
+    """
 
     def __init__(self, emit: Emit, config: Config, clock: Clock, name: str) -> None:
         self.name = name
         super().__init__(emit)
+        self._waiting: dict[tuple[str, int], Deliver] = {}
         self.phone = Phone(config, clock)
         self.clock = clock
+
+    def put(self, action: Any, rank: int = 0) -> None:
+        if isinstance(action, TakeBack):
+            self._take_back(action.alert_id)
+            return
+        if isinstance(action, Deliver):
+            self._waiting[action.alert_id, action.attempt] = action
+        super().put(action, rank)
+
+    def _take_back(self, alert_id: str) -> None:
+        for key in [key for key in tuple(self._waiting) if key[0] == alert_id]:
+            if (action := self._waiting.pop(key, None)) is not None:
+                self.emit(self.phone.certainly_not(action, "taken back before it began"))
+
+    def inherit(self, other: Edge) -> None:
+        """What waited there waits here; what was taken back there, or has begun, does not."""
+        assert isinstance(other, PhoneLane)
+        waited, other._waiting = other._waiting, {}
+        super().inherit(other)
+        self._waiting = {key: action for key, action in self._waiting.items() if key in waited}
+
+    def _deliver(self, action: Deliver) -> None:
+        """Ask once more before the wire: it may have been taken back, or be too late."""
+        if self._waiting.pop((action.alert_id, action.attempt), None) is None:
+            return
+        if action.not_after is not None and self.clock.now() >= action.not_after:
+            self.emit(self.phone.certainly_not(action, "too late to begin"))
+            return
+        hit(f"{self.name}.before-wire")
+        answer = self.phone.deliver(action)
+        hit(f"{self.name}.after-answer")
+        self.emit(answer)
 
     def run(self) -> None:
         while True:
             match self.next(STUCK_S):
                 case Deliver() as action:
-                    hit(f"{self.name}.before-wire")
-                    answer = self.phone.deliver(action)
-                    hit(f"{self.name}.after-answer")
-                    self.emit(answer)
+                    self._deliver(action)
+                case CancelReceipt() as action:
+                    if (ended := self.phone.cancel(action)) is not None:
+                        self.emit(ended)
                 case PollReceipt() as action:
                     if (seen := self.phone.receipt(action)) is not None:
                         self.emit(seen)
