@@ -1,8 +1,10 @@
 """One delivery to the phone, one check of its keys, one look at a receipt: by Pushover, or by the fallback channel.
 
 Nothing is repeated here: whether and when to try again is the desk's decision. What an answer means (Pushover's own rules):
-- HTTP 200 with status 1: accepted. A 4xx or status 0: refused, never ask again. A 5xx, a broken answer, a cut or a deadline
-  after the request left: unknown, it may have been accepted. No connection: it certainly was not.
+- HTTP 200 with status 1: accepted, unless it reserves something (`info`: nobody has a device) or an emergency got no receipt:
+  that is as good as refused, so that the other channel has it and no BUY goes out in doubt.
+- A 4xx or status 0: refused, never ask again. A 5xx, a broken answer, a cut or a deadline after the request left: unknown, it
+  may have been accepted. No connection: it certainly was not.
 - `retry` and `expire` belong to priority 2, `ttl` to all others. Text is sent as it is: no HTML, no markup.
 - The token travels in the body; where the service wants it in the query, the address appears in no message.
 """
@@ -72,12 +74,14 @@ class Phone:
         quota = quota_of(answer)
         if answer.status == 200 and said.get("status") == 1:
             receipt = said.get("receipt")
+            receipt = receipt if isinstance(receipt, str) and re.fullmatch(r"\w{1,64}", receipt) else None
+            if said.get("info") or (action.priority == 2 and receipt is None):
+                reserve = clean(str(said.get("info") or "no receipt for an emergency"))
+                return self._failed(
+                    action, "refused", fit(f"accepted for nobody: {self._redact(reserve)}", REASON_LIMIT), **quota
+                )
             return AlertDelivered(
-                at=self._clock.now(),
-                alert_id=action.alert_id,
-                attempt=action.attempt,
-                receipt=receipt if isinstance(receipt, str) and re.fullmatch(r"\w{1,64}", receipt) else None,
-                **quota,
+                at=self._clock.now(), alert_id=action.alert_id, attempt=action.attempt, receipt=receipt, **quota
             )
         if answer.status == 429 and quota["quota_left"] is None:
             quota["quota_left"] = 0
@@ -91,6 +95,8 @@ class Phone:
         except (TryAgain, Refused) as fault:
             return PhoneChecked(at=self._clock.now(), ok=None, reason=fault.reason)
         said = decoded(answer)
+        if said.get("status") == 1 and answer.status == 200 and said.get("devices") == [] and not said.get("group"):
+            return PhoneChecked(at=self._clock.now(), ok=False, reason="the user has no active device")
         if said.get("status") == 1 and answer.status == 200:
             unusable = self._fallback.unusable()
             reason = "keys are valid" + (f"; {unusable} of FALLBACK_ALERT_URLS cannot be used" if unusable else "")

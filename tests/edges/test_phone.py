@@ -625,3 +625,23 @@ def test_an_emergency_that_is_cancelled_rings_no_more(push: PushServer) -> None:
     assert unknown.expired
     push.script(r"/cancel\.json$", Answer(503, b""), Answer(hang=True))
     assert [real.cancel(CancelReceipt(SELL.alert_id, delivered.receipt)) for _ in range(2)] == [None, None]
+
+
+@pytest.mark.parametrize("action", [BUY, SELL])
+def test_what_was_accepted_for_nobody_was_not_delivered(push: PushServer, action: Deliver) -> None:
+    nobody = {"info": "no active devices to send to", "status": 1, "request": "0"}
+    push.script(MESSAGES, Answer(200, nobody))
+    told = failed(phone_to(push).deliver(action))
+    assert (told.outcome, told.reason) == ("refused", "accepted for nobody: no active devices to send to")
+
+
+def test_an_emergency_without_a_receipt_is_no_success(push: PushServer) -> None:
+    push.script(MESSAGES, Answer(200, {"status": 1, "request": "0"}), forever=True)
+    assert failed(phone_to(push).deliver(SELL)).outcome == "refused"
+    assert isinstance(phone_to(push).deliver(BUY), AlertDelivered)
+
+
+def test_keys_without_an_active_device_prove_no_phone(push: PushServer) -> None:
+    push.script(VALIDATE, Answer(200, {"status": 1, "group": 0, "devices": [], "licenses": []}))
+    checked = phone_to(push).check()
+    assert (checked.ok, checked.reason) == (False, "the user has no active device")
