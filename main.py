@@ -50,6 +50,7 @@ from events import (
     AnyAction,
     AnyEvent,
     Backfill,
+    CancelReceipt,
     CheckPhone,
     Commit,
     Deliver,
@@ -63,6 +64,7 @@ from events import (
     RefreshQuotes,
     Remembered,
     StopRequested,
+    TakeBack,
     ThreadFailed,
     TookLong,
     Watch,
@@ -226,7 +228,10 @@ class Worker:
                 self.edges["phone sell"].put(action)
             case Deliver():
                 self.edges["phone"].put(action, PHONE_RANKS[action.kind])
-            case PollReceipt() | CheckPhone():
+            case TakeBack():
+                for lane in ("phone", "phone sell"):
+                    self.edges[lane].put(action)
+            case PollReceipt() | CancelReceipt() | CheckPhone():
                 self.edges["phone"].put(action, PHONE_RANKS["OPS"])
             case RefreshQuotes() | Watch():
                 self.edges["quotes"].put(action)
@@ -341,7 +346,7 @@ def say_at_once(config: Config, clock: Clock, alert: Alert) -> None:
 
 def patience(action: AnyAction) -> int:
     """What the phone waits for goes ahead, and the log's words last: to format them takes as long as to begin a commit."""
-    return 0 if isinstance(action, (Commit, Deliver)) else 2 if isinstance(action, Explain) else 1
+    return 0 if isinstance(action, (Commit, Deliver, TakeBack)) else 2 if isinstance(action, Explain) else 1
 
 
 def main(arguments: list[str]) -> int:

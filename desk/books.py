@@ -17,6 +17,7 @@ from desk.state import Held, Settling, Turn, trades_of
 from desk.strategy import Scene
 from events import (
     Alert,
+    AlertFailed,
     FactSet,
     FetchSettlement,
     Mills,
@@ -29,8 +30,10 @@ from events import (
     PositionVoided,
     SettlementArrived,
     Trade,
+    TradeVoided,
     Watch,
 )
+from pnl_tracker import Record
 from risk_manager import Leave, is_fresh
 from utils import dollars, new_york, to_mills
 
@@ -162,20 +165,18 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
 
 
 def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> None:
-    """The trade into the ledger, the SELL into the outbox, the record one further; and the alarm of a deep loss."""
-    before = turn.state.record
-    record = pnl_tracker.booked(before, trade.pnl)
+    """The trade into the ledger, the SELL into the outbox, the record one further."""
+    record = pnl_tracker.booked(turn.state.record, trade.pnl)
     trades = (*turn.state.trades, trade)
     turn.write(PositionClosed(trade), trade.id)
     exit_at = min(turn.at, position.session_close_at)  # one that expired begins no cooldown of another day
     turn.write(FactSet("last_exit_at", exit_at))
     turn.let_go(position.id)
-    turn.set(record=record, trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
     mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
-    for level in pnl_tracker.critical_levels(before, record, to_mills(turn.config.critical_loss)):
-        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    change_record(turn, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)
     turn.log("info", f"🚪 EXIT: {trade.contract}", id=trade.id, reason=trade.detail, pnl=result)
 
@@ -189,6 +190,34 @@ def void(turn: Turn[Any], trade_id: str, why: str) -> None:
     delivery.cancel(turn, alerts.buy_id(trade_id), why)
     delivery.say(turn, alerts.missed_buy(turn.config, position, why, at=turn.at))
     turn.log("warning", f"position voided: {why}", id=trade_id)
+
+
+def attempt_failed(turn: Turn[Any], event: AlertFailed) -> None:
+    """An attempt has failed; if it was the last of a BUY whose position is closed already, there was no trade after all."""
+    delivery.settled(turn, event)
+    row = turn.state.outbox.get(event.alert_id)
+    if row is None or row.alert.kind != "BUY" or row.alert.trade_id is None:
+        return
+    trade = next((trade for trade in turn.state.trades if trade.id == row.alert.trade_id), None)
+    if trade is not None and trade.real_entry is None and delivery.never_announced(turn.state, trade.id):
+        delivery.cancel(turn, row.alert.id, "its position is closed")
+        never_reached(turn, trade)
+
+
+def never_reached(turn: Turn[Any], trade: Trade) -> None:
+    """Take a closed trade out of the record: its BUY certainly reached nobody. Whoever may have heard of the SELL is told so."""
+    why = "closed before its BUY could be delivered"
+    trades = tuple(other for other in turn.state.trades if other.id != trade.id)
+    last_exit_at = max((min(other.closed_at, turn.at) for other in trades), default=None)
+    turn.write(TradeVoided(trade.id, turn.at, why), trade.id)
+    turn.write(FactSet("last_exit_at", last_exit_at))
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=last_exit_at)
+    change_record(turn, pnl_tracker.fold(trades))
+    if delivery.unsay(turn, alerts.sell_id(trade.id)):
+        delivery.say(turn, alerts.never_reached(turn.config, trade, turn.state.record, at=turn.at))
+    else:
+        delivery.say(turn, alerts.missed_buy(turn.config, trade, why, at=turn.at))
+    turn.log("warning", "that BUY never reached the phone: out of the record", id=trade.id)
 
 
 # --- settled -----------------------------------------------------------------------------------------------------------
@@ -254,9 +283,16 @@ def resolve(turn: Turn[Any], event: SettlementArrived) -> None:
     know_better(turn, trade)
     record = pnl_tracker.fold(turn.state.trades)
     turn.write(PositionClosed(trade), trade.id)
-    turn.set(record=record)
     delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
+    change_record(turn, record)
     turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+
+
+def change_record(turn: Turn[Any], record: Record) -> None:
+    """The one place where the record changes, and so the one that sounds the alarm of a deep loss."""
+    for level in pnl_tracker.critical_levels(turn.state.record, record, to_mills(turn.config.critical_loss)):
+        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    turn.set(record=record)
 
 
 def know_better(turn: Turn[Any], trade: Trade) -> None:

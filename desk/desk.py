@@ -151,7 +151,7 @@ class Desk:
             Committed: self._committed,
             CommitFailed: self._commit_failed,
             AlertDelivered: delivery.settled,
-            AlertFailed: delivery.settled,
+            AlertFailed: books.attempt_failed,
             ReceiptSeen: delivery.receipt_seen,
             PhoneChecked: delivery.phone_checked,
             ClockChecked: self._clock_checked,

@@ -149,7 +149,6 @@ class Kept(Struct, frozen=True):
     memory: Raw = Raw(b"null")
 
 
-
 class Memory(Struct, frozen=True):
     """All that a desk carries from one turn to the next but the windows of bars, so that the tape can begin anywhere without them.
 

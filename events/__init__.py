@@ -47,6 +47,7 @@ from events.outbound import (
     Action,
     AnyAction,
     Backfill,
+    CancelReceipt,
     CheckPhone,
     Commit,
     Deliver,
@@ -56,6 +57,7 @@ from events.outbound import (
     FetchSettlement,
     PollReceipt,
     RefreshQuotes,
+    TakeBack,
     Watch,
 )
 from events.phone import Alert, AlertKind, Outcome, Outgoing
@@ -70,6 +72,7 @@ from events.writes import (
     PositionOpened,
     PositionVoided,
     Remembered,
+    TradeVoided,
     Write,
 )
 
@@ -88,6 +91,7 @@ __all__ = [
     "Bar",
     "BarClosed",
     "BarsFetched",
+    "CancelReceipt",
     "ChainArrived",
     "ChainFailed",
     "ChainRow",
@@ -135,9 +139,11 @@ __all__ = [
     "SettlementArrived",
     "Source",
     "StopRequested",
+    "TakeBack",
     "ThreadFailed",
     "TookLong",
     "Trade",
+    "TradeVoided",
     "Watch",
     "WorkerStarted",
     "Write",
