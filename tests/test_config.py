@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import config
+import setting
 from config import Config, ConfigError
 from utils import SharedClock
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = {"POLYGON_API_KEY": "pk_" + "1x" * 15, "PUSHOVER_TOKEN": "a1b2c3" * 5, "PUSHOVER_USER_KEY": "u9y8x7" * 5}
 NAMES = sorted(set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", config.example(), re.MULTILINE)))
-NUMBERS = [name for name in NAMES if "number from" in config.allowed(config.fields()[name])]
+NUMBERS = [name for name in NAMES if "number from" in setting.allowed(config.fields()[name])]
 
 
 def faults_of(**settings: str) -> list[str]:
@@ -86,7 +87,7 @@ def test_a_number_that_is_none_is_refused_with_the_allowed_range(name: str, garb
 @pytest.mark.fault("C02")
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_out_of_its_bounds_is_refused(name: str) -> None:
-    low, high = (Decimal(bound) for bound in re.findall(r"-?[\d.]+", config.allowed(config.fields()[name])))
+    low, high = (Decimal(bound) for bound in re.findall(r"-?[\d.]+", setting.allowed(config.fields()[name])))
     for outside in (low - 1, high + 1):
         assert f"{name} is" in faults_of(**{name: str(outside)})[0]
 
