@@ -20,24 +20,20 @@ Every command takes --json. Exit codes: 0 done; 1 a difference was found; 2 it c
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotenv import dotenv_values
+import startup
 
+startup.begin((*startup.WORKER, "rich"), startup.OF_WORKER, startup.OF_REPLAY, code=2)
+
+from config import ConfigError, data_dir
 from replay.show import CANNOT, ReplayError, as_json, errors
 
 if TYPE_CHECKING:
     from replay.store import Source
-
-
-def data_dir() -> Path:
-    """The worker's data folder, as its settings name it."""
-    given = os.environ.get("DATA_DIR") or dotenv_values(".env", interpolate=False).get("DATA_DIR") or "data"
-    return Path(given).expanduser()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, words: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=words, description=words)
         made.add_argument("--json", action="store_true", help="one JSON document on standard output")
-        made.add_argument("--data-dir", type=Path, default=data_dir(), help="the worker's data folder (DATA_DIR)")
+        made.add_argument("--data-dir", type=Path, help="the worker's data folder (DATA_DIR, as the worker reads it)")
         return made
 
     run = command("run", "the day's trades, exits and P&L")
@@ -173,12 +169,15 @@ def main(arguments: list[str] | None = None) -> int:
     from disk import tape
 
     try:
+        chosen.data_dir = chosen.data_dir or data_dir()
         return act(chosen)
-    except (ReplayError, tape.TapeError) as fault:
+    except (ReplayError, tape.TapeError, ConfigError) as fault:
         if chosen.json:
             as_json({"ok": False, "error": str(fault)})
         errors.print(str(fault), style="red", markup=False, soft_wrap=True)
         return CANNOT
+    except ModuleNotFoundError as missing:
+        startup.end(startup.how_to_install([str(missing.name)], startup.OF_WORKER, startup.OF_REPLAY), CANNOT)
     except BrokenPipeError:
         sys.stderr.close()
         return CANNOT

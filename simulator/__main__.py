@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sys
 import tempfile
 import threading
 from datetime import date, time
 from pathlib import Path
+
+import startup
+
+startup.begin(startup.SIMULATOR, startup.OF_SIMULATOR, code=2)
 
 from simulator.market import Burst
 from simulator.servers import Simulator
@@ -48,7 +53,12 @@ def main(argv: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        place = tempfile.TemporaryDirectory()
+    except OSError as error:
+        print(f"cannot start: {error.strerror or error}; set TMPDIR to a folder that can be written", file=sys.stderr)
+        return 2
+    with place as folder:
         clock_file = chosen.clock_file or Path(folder) / "clock"
         try:
             market = Simulator(
@@ -61,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
                 bursts=bursts,
             )
         except (ValueError, OSError) as error:
-            print(f"cannot start: {error}")
+            print(f"cannot start: {error}", file=sys.stderr)
             return 2
         with market:
             line = json.dumps({**market.urls, "clock_file": str(clock_file), "day": str(market.market.session.date)})

@@ -15,8 +15,19 @@ ROOT = {file.stem for file in HOME.glob("*.py")}
 FILES = sorted([*HOME.glob("*.py"), *(file for folder in FOLDERS for file in (HOME / folder).rglob("*.py"))])
 
 VALUES = {"events", "utils"}
-RULES = VALUES | {"market", "config", "setting", "links", "signals", "contract_selector", "risk_manager", "pnl_tracker", "alerts"}
+RULES = VALUES | {
+    "market",
+    "config",
+    "setting",
+    "links",
+    "signals",
+    "contract_selector",
+    "risk_manager",
+    "pnl_tracker",
+    "alerts",
+}
 MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, replay, simulator, diagnose) may know all
+    "startup": set(),
     "utils": set(),
     "events": set(),
     "failpoints": {"utils"},
@@ -28,7 +39,7 @@ MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, r
     "signals": VALUES | {"market", "config"},
     "contract_selector": VALUES | {"config"},
     "risk_manager": VALUES | {"config"},
-    "pnl_tracker": VALUES | {"config", "disk"},
+    "pnl_tracker": VALUES | {"config", "disk", "startup"},
     "alerts": VALUES | {"config", "links"},
     "desk": RULES | {"strategies"},
     "strategies": RULES,
