@@ -123,7 +123,7 @@ class Demo:
         self.sold = False
         self.in_time = True
         self.quoted_at = 0.0
-        self.quote_line_every_s = QUOTE_LINE_OF_BARS_EVERY_S if real else QUOTE_LINE_EVERY_S
+        self.quote_line_every_s = QUOTE_LINE_OF_BARS_EVERY_S if self.real else QUOTE_LINE_EVERY_S
         self.worker = self._start_worker()
 
     def play(self) -> int:
