@@ -30,7 +30,7 @@ import contract_selector
 from config import ENV_FILE, Config, ConfigError, load
 from dashboard.edge import Heartbeat
 from desk import outbox
-from disk.folder import DataFolder, DiskTrouble, FolderBusy
+from disk.folder import DataFolder, DiskTrouble, FolderBusy, temporary_place
 from disk.ledger import FILE, LedgerError, examine
 from edges.phone import Phone
 from edges.stream import StocksSocket
@@ -56,7 +56,7 @@ class Check(Struct, frozen=True):
     bars_entry: bool = False
 
     def __str__(self) -> str:
-        marks, arrow = ("✓✗–", "→") if _shows("✓✗–→") else ("+x-", ">")
+        marks, arrow = (("✓", "✗", "–"), "→") if _shows("✓✗–→") else (("ok", "NO", "--"), "->")
         mark = marks[(True, False, None).index(self.ok)]
         return f"{mark} {self.what}" + (f"\n  {arrow} {self.cure}" if self.cure else "")
 
@@ -124,6 +124,8 @@ def data_folder(config: Config) -> tuple[bool, list[Check]]:
     except DiskTrouble as trouble:
         return False, [Check(False, f"data folder: {trouble}", "set DATA_DIR to a folder on a disk that stays")]
     found += [Check(False, warning) for warning in folder.warnings(os.environ)]
+    if warning := temporary_place(config.data_dir):
+        found.append(Check(None, warning))
     return in_use, [*found, ledger(config.data_dir)]
 
 

@@ -43,7 +43,7 @@ from dashboard.view import LOOK_S, View, look
 from desk import outbox
 from desk.desk import CRASHES_MAX, Desk, crashes_of
 from desk.state import Holding
-from disk.folder import DataFolder, DiskTrouble, FolderBusy
+from disk.folder import DataFolder, DiskTrouble, FolderBusy, temporary_place
 from disk.tape import Tape
 from edges.chain import ChainPoller
 from edges.edge import STUCK_S, Edge
@@ -402,8 +402,9 @@ def live(config: Config, clock: Clock) -> int:
         return BAD_FOLDER
     with lock:
         log = logger.setup(config, clock)
-        for warning in (*config.warnings, *lock.warnings(os.environ)):
-            logger.of("worker").warning(warning)
+        for warning in (*config.warnings, *lock.warnings(os.environ), temporary_place(lock.path)):
+            if warning:
+                logger.of("worker").warning(warning)
         try:
             return Worker(config, clock, log.recent.copy).run()
         except Exception:

@@ -193,7 +193,7 @@ COLUMNS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done and sound, 1 the ledger is damaged, 2 it could not be done."""
     from config import ConfigError, data_dir
-    from disk.folder import DiskTrouble, FolderBusy
+    from disk.folder import DiskTrouble, FolderBusy, temporary_place
     from disk.ledger import LedgerDamaged, LedgerError
     from utils import SystemClock
 
@@ -201,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = {"verify": _verify, "restore": _restore, "export": _export}[asked.command]
     try:
         asked.data_dir = asked.data_dir or data_dir()
+        temporary_place(asked.data_dir)
         return work(asked, SystemClock().now())
     except (LedgerError, DiskTrouble, FolderBusy, ConfigError) as error:
         _print_json({"ok": False, "error": str(error)}) if asked.json else print(error, file=sys.stderr)

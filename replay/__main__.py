@@ -20,6 +20,7 @@ Every command takes --json. Exit codes: 0 done; 1 a difference was found; 2 it c
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -167,11 +168,14 @@ def whole(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     from disk import tape
+    from disk.folder import DiskTrouble, temporary_place
 
     try:
         chosen.data_dir = chosen.data_dir or data_dir()
+        temporary_place(chosen.data_dir)
+        keep_compiled(chosen.data_dir)
         return act(chosen)
-    except (ReplayError, tape.TapeError, ConfigError) as fault:
+    except (ReplayError, tape.TapeError, ConfigError, DiskTrouble) as fault:
         if chosen.json:
             as_json({"ok": False, "error": str(fault)})
         errors.print(str(fault), style="red", markup=False, soft_wrap=True)
@@ -181,6 +185,17 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return CANNOT
+
+
+def keep_compiled(folder: Path) -> None:
+    """Where the project cannot be written, compiled code and what figures need are kept in the data folder instead."""
+    here = Path(__file__).parent
+    if os.access(here, os.W_OK) or not os.access(
+        next(place for place in (folder, *folder.absolute().parents) if place.exists()), os.W_OK
+    ):
+        return
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(folder.absolute() / "compiled"))
+    os.environ.setdefault("MPLCONFIGDIR", str(folder.absolute() / "compiled" / "matplotlib"))
 
 
 def act(chosen: argparse.Namespace) -> int:
