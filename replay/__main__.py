@@ -202,10 +202,12 @@ def act(chosen: argparse.Namespace) -> int:
     """Carry out a command; what it needs is imported only now."""
     match chosen.command:
         case "run":
-            from replay import of_bars, of_tape
+            from replay import of_tape
 
             day = of_tape.day_of(chosen)
             if day is None:
+                from replay import of_bars
+
                 return of_bars.run(chosen)
             of_tape.only(chosen)
             return of_tape.run(chosen, day)
