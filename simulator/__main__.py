@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
 import tempfile
 import threading
 from datetime import date, time
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         place = tempfile.TemporaryDirectory()
     except OSError as error:
-        print(f"cannot start: {error.strerror or error}; set TMPDIR to a folder that can be written", file=sys.stderr)
+        print(f"cannot start: {error.strerror or error}; set TMPDIR to a folder that can be written")
         return 2
     with place as folder:
         clock_file = chosen.clock_file or Path(folder) / "clock"
@@ -71,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
                 bursts=bursts,
             )
         except (ValueError, OSError) as error:
-            print(f"cannot start: {error}", file=sys.stderr)
+            print(f"cannot start: {error}")
             return 2
         with market:
             line = json.dumps({**market.urls, "clock_file": str(clock_file), "day": str(market.market.session.date)})

@@ -39,6 +39,7 @@ CLOCK, DATA = "clock", "data"  # in the folder of the run, which is the worker's
 HOME = Path(__file__).resolve().parents[1]
 DAY, START = date(2026, 11, 20), time(10, 4)
 BURST_AFTER_S = 45
+RIDES_ON, TURNED_ROUND = 1.25, -0.8  # what follows the burst, in parts of its climb
 SPEED, SPEED_OF_BARS = 3.0, 12.0
 PATIENCE_S = 120.0  # of market, to the SELL; with real bars to the BUY
 PATIENCE_HOLDING_S = 1200.0  # of market, with real bars: then the worker closes its position as it is stopped
@@ -102,11 +103,16 @@ def _market(chosen: argparse.Namespace, folder: Path) -> Simulator:
         since_open = (start.hour - 9) * 3600 + (start.minute - 30) * 60 + start.second
         if since_open < 600:
             raise ValueError("the market needs ten minutes behind it: --start 09:40 or later")
-        bursts = [Burst(since_open + BURST_AFTER_S)]
+        bursts = [Burst(since_open + BURST_AFTER_S, follow=TURNED_ROUND if turns_round(chosen.seed) else RIDES_ON)]
     clock = folder / CLOCK
     return Simulator(
         clock, day=chosen.day, seed=chosen.seed, start=start, bars=chosen.bars, bursts=bursts, half_strikes=True, speed=1.0
     )
+
+
+def turns_round(seed: int) -> bool:
+    """Whether the momentum of a seed's market is false: one in five, and the trade loses."""
+    return seed % 5 == 2
 
 
 class Demo:
