@@ -419,6 +419,9 @@ def load(environment: Mapping[str, str] | None = None, file: Path = ENV_FILE) ->
     """The worker's settings: the environment over `file`. ConfigError also for a file or data folder that cannot be used."""
     config = Config.from_env(read(environment, file))
     told = [*config.warnings]
+    for name in read_file(file):
+        if name not in fields() and name not in ALIASES and not any(line.startswith(f"{name} is no") for line in told):
+            told.append(f"{_shown_name(name)} in {file} is no setting: nobody reads it")
     if not config.data_dir.is_absolute():
         folder, as_given = config.data_dir.absolute(), f"DATA_DIR {shown(config.data_dir)}"
         if found := _ledger_elsewhere(folder):

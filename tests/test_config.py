@@ -20,6 +20,7 @@ from config import Config, ConfigError
 from utils import SharedClock
 
 ROOT = Path(__file__).resolve().parents[1]
+CASES = ROOT.parent / "shared" / "cases"
 KEYS = {"POLYGON_API_KEY": "pk_" + "1x" * 15, "PUSHOVER_TOKEN": "a1b2c3" * 5, "PUSHOVER_USER_KEY": "u9y8x7" * 5}
 NAMES = sorted(set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", config.example(), re.MULTILINE)))
 NUMBERS = [name for name in NAMES if "number from" in setting.allowed(config.fields()[name])]
@@ -332,6 +333,44 @@ def test_the_name_of_this_machine_is_no_secret() -> None:
 def test_a_url_that_is_refused_does_not_tell_what_it_carries() -> None:
     (line,) = faults_of(POLYGON_REST_URL="https://me:hunter2@api.massive.com/?apiKey=hunter3")
     assert "hunter" not in line
+
+
+def test_a_name_in_the_file_that_is_no_setting_is_told(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("TAKE_PROFIT=20\nSTOP_LOS_PERCENT=10\nMASSIVE_API_KEY=\n")
+    file.chmod(0o600)
+    first, second = config.load(KEYS | {"DATA_DIR": str(tmp_path / "data"), "SHELL": "/bin/sh"}, file).warnings
+    assert first.startswith("STOP_LOS_PERCENT is no setting: STOP_LOSS_PERCENT")
+    assert second == f"TAKE_PROFIT in {file} is no setting: nobody reads it"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not here")
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("colon", "line 4 (STOP_LOSS_PERCENT)"),
+        ("behind_the_quotes", "line 4 (DAILY_LOSS_HALT)"),
+        ("no_equals", "line 4 (DAILY_LOSS_HALT)"),
+        ("utf16", "save as UTF-8"),
+    ],
+)
+def test_the_files_of_others_stop_the_start(tmp_path: Path, case: str, told: str) -> None:
+    (tmp_path / ".env").write_bytes((CASES / f"{case}.env").read_bytes())
+    home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    for program, code in ((("main",), 78), (("pnl_tracker", "verify"), 2), (("replay", "verify", "2026-11-20"), 2)):
+        command = [sys.executable, "-m", *program]
+        done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stderr
+        assert told in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env"]
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not here")
+def test_a_home_in_the_file_of_another_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = CASES / "home.env"
+    assert config.load({}, file).data_dir == config.data_dir({}, file) == tmp_path / "home" / "iwm-data"
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
