@@ -18,6 +18,7 @@ from typing import Protocol
 
 import pytz
 
+VERSION = "1.0.0"
 NEW_YORK = pytz.timezone("America/New_York")
 SHARES = 100
 CENT = 10  # mills

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -132,6 +133,26 @@ def trouble(error: BaseException, what: str) -> DiskTrouble:
     """An OSError as what it means; an I/O error is the one that must stop the process."""
     failed = isinstance(error, OSError) and error.errno == errno.EIO
     return (DiskFailed if failed else DiskTrouble)(f"{what}: {why(error)}")
+
+
+def temporary_place(folder: Path) -> str:
+    """See that there is a place for temporary files: where this machine has none that can be written, `tmp` in `folder` is it.
+
+    What the owner should know of that, or nothing. DiskTrouble if it cannot be written either.
+    """
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        place = folder.absolute() / "tmp"
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+            with tempfile.TemporaryFile():
+                pass
+        except OSError as error:
+            raise trouble(error, "there is no temporary directory that can be written (set TMPDIR)") from error
+        return f"there is no temporary directory that can be written: {place} is used (TMPDIR names another)"
+    return ""
 
 
 def write_durably(path: Path, content: bytes) -> None:

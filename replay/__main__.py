@@ -26,18 +26,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotenv import dotenv_values
+import startup
 
+startup.begin((*startup.WORKER, "rich"), startup.OF_WORKER, startup.OF_REPLAY, code=2)
+
+from config import ConfigError, data_dir
 from replay.show import CANNOT, ReplayError, as_json, errors
 
 if TYPE_CHECKING:
     from replay.store import Source
-
-
-def data_dir() -> Path:
-    """The worker's data folder, as its settings name it."""
-    given = os.environ.get("DATA_DIR") or dotenv_values(".env", interpolate=False).get("DATA_DIR") or "data"
-    return Path(given).expanduser()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, words: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=words, description=words)
         made.add_argument("--json", action="store_true", help="one JSON document on standard output")
-        made.add_argument("--data-dir", type=Path, default=data_dir(), help="the worker's data folder (DATA_DIR)")
+        made.add_argument("--data-dir", type=Path, help="the worker's data folder (DATA_DIR, as the worker reads it)")
         return made
 
     run = command("run", "the day's trades, exits and P&L")
@@ -171,27 +168,46 @@ def whole(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     from disk import tape
+    from disk.folder import DiskTrouble, temporary_place
 
     try:
+        chosen.data_dir = chosen.data_dir or data_dir()
+        temporary_place(chosen.data_dir)
+        keep_compiled(chosen.data_dir)
         return act(chosen)
-    except (ReplayError, tape.TapeError) as fault:
+    except (ReplayError, tape.TapeError, ConfigError, DiskTrouble) as fault:
         if chosen.json:
             as_json({"ok": False, "error": str(fault)})
         errors.print(str(fault), style="red", markup=False, soft_wrap=True)
         return CANNOT
+    except ModuleNotFoundError as missing:
+        startup.end(startup.how_to_install([str(missing.name)], startup.OF_WORKER, startup.OF_REPLAY), CANNOT)
     except BrokenPipeError:
         sys.stderr.close()
         return CANNOT
+
+
+def keep_compiled(folder: Path) -> None:
+    """Where the project cannot be written, compiled code and what figures need are kept in the data folder instead."""
+    here = Path(__file__).parent
+    if os.access(here, os.W_OK) or not os.access(
+        next(place for place in (folder, *folder.absolute().parents) if place.exists()), os.W_OK
+    ):
+        return
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(folder.absolute() / "compiled"))
+    os.environ.setdefault("MPLCONFIGDIR", str(folder.absolute() / "compiled" / "matplotlib"))
 
 
 def act(chosen: argparse.Namespace) -> int:
     """Carry out a command; what it needs is imported only now."""
     match chosen.command:
         case "run":
-            from replay import of_bars, of_tape
+            from replay import of_tape
 
             day = of_tape.day_of(chosen)
             if day is None:
+                from replay import of_bars
+
                 return of_bars.run(chosen)
             of_tape.only(chosen)
             return of_tape.run(chosen, day)

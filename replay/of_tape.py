@@ -14,7 +14,7 @@ import pnl_tracker
 from config import Config
 from disk import tape
 from disk.tape import Recorded
-from replay import redo, store
+from replay import redo
 from replay.show import DIFFERS, OK, ReplayError, as_json, console, progress, trade_row, trades_table
 from utils import clock_text, signed_dollars
 
@@ -28,6 +28,8 @@ def day_of(chosen: Namespace) -> date | None:
     day = redo.day_of(chosen.what[0])
     if day is None or day in tape.days(chosen.data_dir / "tape"):
         return day
+    from replay import store
+
     fetched = store.file_of(chosen.data_dir, Config.symbol, "second", day).exists()
     return None if fetched else day
 

@@ -20,7 +20,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import PAGES, PLACES, Config, fields, group_of
+from config import PAGES, PLACES, Config, fields
 from desk.desk import Desk
 from desk.state import Holding
 from disk import tape
@@ -53,6 +53,7 @@ from replay.quotes import assumed_of, quotes_of, recorded_of
 from replay.show import OK, ReplayError, as_json, console, mark_of, progress
 from replay.world import Sat
 from replay.worth import Part, Worth, drawdown, equity, money, worth
+from setting import group_of
 from signals import Reading
 from utils import clock_text, new_york
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 import risk_manager
-from config import Config, ConfigError
+from config import Config, ConfigError, misspelt
 from contract_selector import band
 from disk.tape import STAND_INS
 from replay.bars import Floats, Seconds
@@ -31,8 +31,8 @@ def config_of(settings: dict[str, str]) -> Config:
         config = Config.from_env(KEYS | settings)
     except ConfigError as fault:
         raise ReplayError(str(fault)) from None
-    if config.warnings:
-        raise ReplayError("\n".join(config.warnings))
+    if unknown := list(misspelt(settings)):
+        raise ReplayError("\n".join(unknown))
     return config
 
 

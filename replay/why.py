@@ -19,7 +19,7 @@ import risk_manager
 from desk.desk import Desk
 from desk.state import Holding
 from events import AnyAction, AnyEvent, BarClosed
-from replay import of_bars, of_tape, paths, redo
+from replay import of_tape, redo
 from replay.show import OK, ReplayError, as_json, bar, console, mark_of
 from signals import Gate, Reading
 from utils import clock_text, dollars
@@ -61,6 +61,8 @@ def lead_through(chosen: Namespace, watcher: Watcher) -> list[str]:
         if day is not None:
             lead_through_tape(chosen, day, watcher)
             return []
+        from replay import of_bars, paths
+
         known = of_bars.given(chosen)
         for one, market in zip(known.days, known.markets, strict=True):
             paths.live_through(known.config, known.calendar, one, known.delay_s, quotes=market, eager=True, watch=watcher)
