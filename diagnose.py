@@ -22,18 +22,18 @@ from pathlib import Path
 from msgspec import Struct
 
 import contract_selector
-import outbox
 from config import Config, ConfigError, load
-from data_folder import DataFolder, DiskTrouble, FolderBusy
+from desk import outbox
+from disk.folder import DataFolder, DiskTrouble, FolderBusy
+from disk.ledger import FILE, LedgerError, examine
+from edges.phone import Phone
+from edges.stream import StocksSocket
 from events import AlertFailed, AnyEvent, ChainRow, Deliver, FeedConnected, FeedDropped, FeedRefused
-from ledger import FILE, LedgerError, examine
-from phone import Phone
 from polygon_client import Rest
 from risk_manager import entry_cutoff
 from signals import PROFILE_SESSIONS, ProfileError, profile_of
-from stream import StocksSocket
-from transport import Refused, TryAgain
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, clock_text, new_york
+from wire.transport import Refused, TryAgain
 
 MAX_SKEW_S = 2.0
 LOGIN_PATIENCE_S = 12.0

@@ -28,15 +28,23 @@ from types import FrameType
 
 import alerts
 import logger
-import outbox
 from config import Config, ConfigError, load
 from dashboard.edge import Heartbeat, Pages
 from dashboard.metrics import Work
 from dashboard.view import LOOK_S, View, look
-from data_folder import DataFolder, DiskTrouble, FolderBusy
-from desk import CRASHES_MAX, Desk, crashes_of
-from desk_state import Holding
-from errands import Errands
+from desk import outbox
+from desk.desk import CRASHES_MAX, Desk, crashes_of
+from desk.state import Holding
+from disk.folder import DataFolder, DiskTrouble, FolderBusy
+from disk.tape import Tape
+from edges.chain import ChainPoller
+from edges.edge import STUCK_S, Edge
+from edges.inbox import Inbox
+from edges.lookups import Errands
+from edges.phone import Phone, PhoneLane
+from edges.quotes import Quotes
+from edges.scribe import Scribe
+from edges.stream import OptionsSocket, StocksSocket
 from events import (
     Alert,
     AnyAction,
@@ -61,12 +69,6 @@ from events import (
     WorkerStarted,
 )
 from failpoints import hit
-from inbox import Inbox
-from phone import Phone
-from scribe import Scribe
-from stream import OptionsSocket, StocksSocket
-from tape import Tape
-from threads import STUCK_S, ChainPoller, Edge, PhoneLane, Quotes
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
 
 VERSION = "1.0.0"

@@ -186,8 +186,8 @@ COLUMNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done and sound, 1 the ledger is damaged, 2 it could not be done."""
-    from data_folder import DiskTrouble, FolderBusy
-    from ledger import LedgerDamaged, LedgerError
+    from disk.folder import DiskTrouble, FolderBusy
+    from disk.ledger import LedgerDamaged, LedgerError
     from utils import SystemClock
 
     asked = _parsed(arguments)
@@ -234,7 +234,7 @@ def _harmless(text: str) -> str:
 
 
 def _verify(asked: Namespace, now: float) -> int:
-    from ledger import is_good, read, snapshots
+    from disk.ledger import is_good, read, snapshots
 
     findings, remembered = read(asked.data_dir, now)
     copies = {path.name: is_good(path) for path in snapshots(asked.data_dir)}
@@ -257,8 +257,8 @@ def _verify(asked: Namespace, now: float) -> int:
 
 
 def _restore(asked: Namespace, now: float) -> int:
-    from data_folder import DataFolder
-    from ledger import LedgerError, read, restore
+    from disk.folder import DataFolder
+    from disk.ledger import LedgerError, read, restore
 
     if not asked.data_dir.is_dir():
         raise LedgerError(f"There is no folder {asked.data_dir}")
@@ -279,7 +279,7 @@ def _restore(asked: Namespace, now: float) -> int:
 def _export(asked: Namespace, now: float) -> int:
     import csv
 
-    from ledger import LedgerError, read
+    from disk.ledger import LedgerError, read
 
     findings, remembered = read(asked.data_dir, now)
     if remembered is None:

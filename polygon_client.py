@@ -1,4 +1,4 @@
-"""The feed: its formats above, pure; REST below. The sockets are in `stream.py`.
+"""The feed: its formats above, pure; REST below. The sockets are in `edges/stream.py`.
 
 Bytes become events or are dropped with a reason. A malformed event drops itself, never its frame; a malformed row drops itself, never
 its chain. Prices of options become whole mills, times Unix seconds; what the feed did not say is None, never a default.
@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from events import Bar, ChainRow, Mills, Quote, Right
 from logger import Redactor
-from transport import Answer, Http, Refused, TryAgain, plain, retry_after
 from utils import Session, new_york
+from wire.transport import Answer, Http, Refused, TryAgain, plain, retry_after
 
 if TYPE_CHECKING:
     from config import Config

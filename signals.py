@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from events import Bar
-from seconds import APART, EQUAL, LONGEST_WINDOW_S, OPEN, Seconds, Taken
+from market.seconds import APART, EQUAL, LONGEST_WINDOW_S, OPEN, Seconds, Taken
 from utils import Session
 
 if TYPE_CHECKING:

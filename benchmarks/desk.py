@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.desk_loop import bare_loop, made_session
 from benchmarks.figures import Figure
 from config import Config
-from desk import Desk
+from desk.desk import Desk
 from events import AnyEvent, Bar, BarClosed, FeedConnected, HalfSecondPassed, ProfileArrived, Remembered, WorkerStarted
 from simulator.market import date_of_bars, load_bars, read_bars
 from utils import Session, SessionCalendar

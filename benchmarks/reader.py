@@ -21,8 +21,8 @@ from websockets.sync.server import ServerConnection, serve
 
 from benchmarks.figures import Figure
 from config import Config
-from inbox import Inbox
-from stream import StocksSocket
+from edges.inbox import Inbox
+from edges.stream import StocksSocket
 from utils import SystemClock
 
 FRAMES, ROUNDS = 60_000, 3

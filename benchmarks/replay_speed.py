@@ -14,13 +14,13 @@ from time import perf_counter, process_time
 
 from benchmarks.desk_loop import bare_loop
 from benchmarks.figures import Figure, percentile
-from desk import Desk
+from desk.desk import Desk
+from disk.tape import Tape
 from events import Bar, BarClosed, Remembered
 from replay import made, paths
 from replay.bench import days_of
 from replay.setting import config_of
 from replay.sweep import keep_memory
-from tape import Tape
 from utils import SystemClock
 
 DAYS, ROUNDS, LONG = 4, 5, 60

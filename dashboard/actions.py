@@ -14,12 +14,12 @@ import risk_manager
 from dashboard.guard import Guard, Who
 from dashboard.server import Answer
 from dashboard.view import View
-from desk_state import Holding, State
+from desk.state import Holding, State
 from events import Mills, OperatorSpoke, Position, Trade
 from utils import dollars, to_mills
 
 if TYPE_CHECKING:
-    from threads import Emit
+    from edges.edge import Emit
 
 JSON = "application/json"
 Command = Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it"]

@@ -18,8 +18,8 @@ from dashboard.past import Past
 from dashboard.routes import Routes
 from dashboard.server import Server
 from dashboard.view import View
-from threads import Edge, Emit
-from transport import Http, Refused, TryAgain
+from edges.edge import Edge, Emit
+from wire.transport import Http, Refused, TryAgain
 
 if TYPE_CHECKING:
     from config import Config

@@ -13,7 +13,7 @@ import risk_manager
 from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies, latency_s, rows
 from dashboard.view import View
-from desk_state import Chain, Holding, Seeking, Settling, State
+from desk.state import Chain, Holding, Seeking, Settling, State
 from events import ChainRow, Mills, Outgoing, Position, Trade
 from signals import Gate
 from utils import SHARES, clock_text, dollars, new_york, signed_dollars

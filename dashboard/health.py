@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from dashboard.view import View
-from desk_state import Holding
+from desk.state import Holding
 from risk_manager import CHAIN_MAX_AGE_S
 
 STUCK_S = 5.0

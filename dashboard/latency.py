@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from desk_state import State
+from desk.state import State
 from events import Outgoing
 
 Step = Literal["accepted", "acknowledged"]

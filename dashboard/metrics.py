@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies
 from dashboard.view import View
-from desk_state import Holding
+from desk.state import Holding
 from events import AnyEvent
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -21,12 +21,12 @@ from dashboard.past import Past
 from dashboard.sections import Sections, joined
 from dashboard.server import Answer, Request
 from dashboard.view import View
-from desk_state import Holding
+from desk.state import Holding
 
 if TYPE_CHECKING:
     from config import Config
+    from edges.edge import Emit
     from signals import Windows
-    from threads import Emit
     from utils import Clock
 
 JSON = "application/json"

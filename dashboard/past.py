@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import logger
-import tape
 from dashboard.server import Answer
 from dashboard.view import View
+from disk import tape
 from utils import new_york
 
 if TYPE_CHECKING:

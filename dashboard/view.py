@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from desk_state import State
+from desk.state import State
 from signals import Reading, Windows
 
 if TYPE_CHECKING:
-    from desk import Desk
-    from inbox import Inbox
+    from desk.desk import Desk
+    from edges.inbox import Inbox
 
 LOOK_S = 0.25
 

@@ -170,7 +170,7 @@ def whole(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
-    import tape
+    from disk import tape
 
     try:
         return act(chosen)

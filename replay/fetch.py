@@ -21,8 +21,8 @@ from replay.bars import NAMES, Seconds, read
 from replay.history import PIECE_S as QUOTES_PIECE_S
 from replay.history import History, strikes_of, table_of
 from replay.show import OK, ReplayError, as_json, console, progress
-from transport import Refused, TryAgain
 from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock
+from wire.transport import Refused, TryAgain
 
 T = TypeVar("T")
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import polars
 
     from config import Config
-    from transport import Answer
     from utils import Clock
+    from wire.transport import Answer
 
 REQUESTS_PER_S = 10.0  # the vendor asks for fewer than 100
 DEADLINE_S = 20.0  # nobody waits for a decision here, and a page of quotes is megabytes

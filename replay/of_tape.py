@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 import pnl_tracker
-import tape
 from config import Config
+from disk import tape
+from disk.tape import Recorded
 from replay import redo, store
 from replay.show import DIFFERS, OK, ReplayError, as_json, console, progress, trade_row, trades_table
-from tape import Recorded
 from utils import clock_text, signed_dollars
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dashboard.sections import Sections
-    from desk import Desk
+    from desk.desk import Desk
     from events import AnyAction
     from utils import Session
 
@@ -165,7 +165,7 @@ class Led:
         from dashboard.chart import columns
         from dashboard.sections import Sections
         from dashboard.view import look
-        from inbox import Inbox
+        from edges.inbox import Inbox
         from replay import redo
 
         desk = redo.desk_of(redo.head_of(file))
@@ -190,7 +190,7 @@ class Led:
         from dashboard import frame
         from dashboard.health import health
         from dashboard.view import look
-        from inbox import Inbox
+        from edges.inbox import Inbox
 
         session = self.day.session
         if not session.open_at <= self.now <= session.close_at or self.now <= self.day.last:
@@ -212,8 +212,8 @@ class Led:
 
 def make(data_dir: Path, wanted: date, share: Share) -> Path:
     """The day's folder, made whole under another name first. Impossible or TapeError where it cannot be."""
-    import tape
     from dashboard.past import folder_of
+    from disk import tape
     from utils import SessionCalendar
 
     files = tape.files_of(data_dir / "tape", wanted)
@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     be_modest(chosen.nice)
     os.umask(0o077)
-    from tape import TapeError
+    from disk.tape import TapeError
 
     try:
         made = make(chosen.data_dir, chosen.date, Share(min(max(chosen.share, 0.01), 1.0)))

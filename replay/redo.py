@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-import tape
-from desk import Desk
+from desk.desk import Desk
+from disk import tape
+from disk.tape import End, Head, Recorded, TapeError
 from events import (
     AnyAction,
     AnyEvent,
@@ -23,7 +24,6 @@ from events import (
     PositionVoided,
     Trade,
 )
-from tape import End, Head, Recorded, TapeError
 from utils import SessionCalendar, clock_text, new_york
 
 _encode = msgspec.json.Encoder().encode

@@ -20,10 +20,10 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tape
 from config import PAGES, PLACES, Config, fields, group_of
-from desk import Desk
-from desk_state import Holding
+from desk.desk import Desk
+from desk.state import Holding
+from disk import tape
 from events import (
     AlertChanged,
     AnyAction,

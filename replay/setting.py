@@ -12,10 +12,10 @@ import numpy as np
 import risk_manager
 from config import Config, ConfigError
 from contract_selector import band
+from disk.tape import STAND_INS
 from replay.bars import Floats, Seconds
 from replay.show import ReplayError
 from signals import MINUTES
-from tape import STAND_INS
 from utils import Session, to_mills
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 import risk_manager
-from desk import Desk
-from desk_state import Holding
+from desk.desk import Desk
+from desk.state import Holding
 from events import AnyAction, AnyEvent, BarClosed
 from replay import of_bars, of_tape, paths, redo
 from replay.show import OK, ReplayError, as_json, bar, console, mark_of

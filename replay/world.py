@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import risk_manager
 from config import Config
-from desk import Desk
+from desk.desk import Desk
 from events import (
     AlertDelivered,
     AnyAction,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import alerts
-import outbox
 from config import Config
+from desk import outbox
 from events import Alert, ChainRow, Position, Quote, Trade, WorkerStarted
 from utils import SessionCalendar, new_york
 

@@ -10,92 +10,152 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).resolve().parents[1]
+FOLDERS = ("events", "market", "desk", "strategies", "edges", "wire", "disk", "dashboard", "replay", "simulator")
+ROOT = {file.stem for file in HOME.glob("*.py")}
+FILES = sorted([*HOME.glob("*.py"), *(file for folder in FOLDERS for file in (HOME / folder).rglob("*.py"))])
+
+VALUES = {"events", "utils"}
+RULES = VALUES | {"market", "config", "links", "signals", "contract_selector", "risk_manager", "pnl_tracker", "alerts"}
+MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, replay, simulator, diagnose) may know all
+    "utils": set(),
+    "events": set(),
+    "failpoints": {"utils"},
+    "config": {"utils"},
+    "links": {"config"},
+    "logger": {"config", "utils"},
+    "market": VALUES,
+    "signals": VALUES | {"market", "config"},
+    "contract_selector": VALUES | {"config"},
+    "risk_manager": VALUES | {"config"},
+    "pnl_tracker": VALUES | {"disk"},
+    "alerts": VALUES | {"config", "links"},
+    "desk": RULES | {"strategies"},
+    "strategies": RULES,
+    "wire": VALUES | {"config", "failpoints", "logger"},
+    "polygon_client": VALUES | {"config", "logger", "wire"},
+    "disk": VALUES | {"config", "desk", "failpoints", "logger", "pnl_tracker"},
+    "edges": VALUES | {"alerts", "config", "disk", "failpoints", "logger", "polygon_client", "signals", "wire"},
+    "dashboard": RULES | {"desk", "disk", "edges", "logger", "wire"},
+}
 CORE = (
-    "events", "seconds", "signals", "contract_selector", "risk_manager", "pnl_tracker", "alerts", "outbox", "market",
-    "desk_state", "delivery", "feed", "holding", "daily", "links", "desk",
-)  # fmt: skip
-EDGES = (
-    "inbox", "threads", "errands", "scribe", "stream", "connection", "transport", "polygon_client", "phone", "ledger",
-    "ledger_book", "ledger_audit", "ledger_schema", "data_folder", "logger",
-)  # fmt: skip
+    "events",
+    "market",
+    "signals",
+    "contract_selector",
+    "risk_manager",
+    "pnl_tracker",
+    "alerts",
+    "links",
+    "desk",
+    "strategies",
+)
 MACHINERY = {"requests", "socket", "threading", "sqlite3", "time", "queue", "websocket", "urllib", "http", "os", "random"}
 CLOCKS = {"time", "monotonic", "now", "today", "utcnow", "sleep", "perf_counter"}
+UNSAFE = {"eval", "exec", "pickle.loads", "pickle.load", "yaml.load", "marshal.loads"}
 TEXT = {".py", ".md", ".yaml", ".toml", ".txt", ".lock", ".html", ".css", ".js", ".json", "", ".example"}
 
 
-def tree(module: str) -> ast.Module:
-    return ast.parse((HOME / f"{module}.py").read_text())
+def room_of(file: Path) -> str:
+    """The root module or the folder that a file belongs to."""
+    return file.relative_to(HOME).parts[0].removesuffix(".py")
 
 
-def imports(module: str, *, lazily_too: bool = False) -> set[str]:
-    """Top-level names imported by a module, those only for type checkers left out."""
+def named(file: Path) -> str:
+    return str(file.relative_to(HOME))
+
+
+def modules(file: Path, *, lazily_too: bool) -> set[str]:
+    """The modules that a file imports, in full; those for type checkers alone only with `lazily_too`."""
+    tree = ast.parse(file.read_text())
     found: set[str] = set()
-    body = ast.walk(tree(module)) if lazily_too else iter(tree(module).body)
-    for node in body:
+    for node in ast.walk(tree) if lazily_too else tree.body:
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-@pytest.mark.parametrize("module", CORE)
-def test_the_core_imports_no_machinery_and_no_edge(module: str) -> None:
-    found = imports(module)
-    assert not found & MACHINERY
-    assert not found & {*EDGES, "main", "diagnose", "simulator", "replay", "dashboard"}
+def rooms(file: Path, *, lazily_too: bool = True) -> set[str]:
+    return {module.split(".")[0] for module in modules(file, lazily_too=lazily_too)}
 
 
-@pytest.mark.parametrize("module", CORE)
-def test_the_core_reads_no_clock(module: str) -> None:
-    for node in ast.walk(tree(module)):
+OURS = [file for file in FILES if room_of(file) in MAY_IMPORT]
+PURE = [file for file in FILES if room_of(file) in CORE]
+
+
+@pytest.mark.parametrize("file", OURS, ids=named)
+def test_imports_point_one_way(file: Path) -> None:
+    room = room_of(file)
+    assert rooms(file) & (ROOT | set(FOLDERS)) - {room} <= MAY_IMPORT[room]
+
+
+@pytest.mark.parametrize("file", PURE, ids=named)
+def test_the_core_imports_no_machinery(file: Path) -> None:
+    assert not rooms(file, lazily_too=False) & MACHINERY
+
+
+@pytest.mark.parametrize("file", PURE, ids=named)
+def test_the_core_reads_no_clock(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS:
             owner = ast.unparse(node.func.value)
-            assert owner not in {"time", "datetime", "date", "datetime.datetime"}, f"{module}: {ast.unparse(node)}"
+            assert owner not in {"time", "datetime", "date", "datetime.datetime"}, ast.unparse(node)
+
+
+def test_no_strategy_knows_another() -> None:
+    for file in (HOME / "strategies").glob("*/*.py"):
+        others = {f"strategies.{other.name}" for other in (HOME / "strategies").iterdir() if other.name != file.parent.name}
+        assert not {".".join(module.split(".")[:2]) for module in modules(file, lazily_too=True)} & others, named(file)
+
+
+def test_no_file_waits_for_another_in_a_circle() -> None:
+    """What is imported when a module is loaded makes no circle."""
+    names = {".".join(file.relative_to(HOME).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
+    knows = {name: modules(file, lazily_too=False) & set(names) - {name} for name, file in names.items()}
+    done: set[str] = set()
+
+    def walk(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in done:
+            for other in knows[name]:
+                walk(other, (*path, name))
+            done.add(name)
+
+    for name in names:
+        walk(name, ())
 
 
 def test_the_vocabulary_imports_nothing_of_ours() -> None:
-    assert imports("events") <= {"__future__", "typing", "msgspec", "collections"}
-
-
-@pytest.mark.parametrize("module", EDGES)
-def test_no_edge_imports_the_desk(module: str) -> None:
-    assert not imports(module, lazily_too=True) & {"desk", "desk_state", "holding", "delivery", "main"}
+    for file in (HOME / "events").glob("*.py"):
+        assert rooms(file) <= {"__future__", "typing", "msgspec", "collections", "events"}, named(file)
 
 
 def test_the_map_of_the_house_has_every_room_once() -> None:
-    rooms = re.findall(r"^\| (`.*?`) \|", (HOME / "docs" / "architecture.md").read_text(), re.MULTILINE)
-    named = [name for row in rooms for name in re.findall(r"`(\w+)\.py`", row)]
-    assert sorted(named) == sorted(file.stem for file in HOME.glob("*.py"))
+    table = re.findall(r"^\| (`.*?`) \|", (HOME / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    on_the_map = [name for row in table for name in re.findall(r"`([\w/]+?)(?:\.py|/)`", row)]
+    assert sorted(on_the_map) == sorted([*ROOT, *FOLDERS])
 
 
 def test_nobody_imports_main() -> None:
-    for file in HOME.glob("*.py"):
-        if file.stem not in {"main"}:
-            assert "main" not in imports(file.stem, lazily_too=True), file.name
+    for file in FILES:
+        if file.name != "main.py":
+            assert "main" not in rooms(file) or room_of(file) in {"simulator", "replay"}, named(file)
 
 
 def test_only_utils_reads_the_hosts_clock() -> None:
     """`time.time()` and `datetime.now()` are utils'; an edge may measure with `time.monotonic()`."""
-    for file in HOME.glob("*.py"):
-        if file.name == "utils.py":
-            continue
-        assert not re.search(r"\btime\.time\(|datetime\.now\(|date\.today\(|\.utcnow\(", file.read_text()), file.name
+    for file in OURS:
+        if file.name != "utils.py":
+            assert not re.search(r"\btime\.time\(|datetime\.now\(|date\.today\(|\.utcnow\(", file.read_text()), named(file)
 
 
 @pytest.mark.fault("S17")
 def test_nothing_unpickles_or_evaluates() -> None:
-    for file in HOME.glob("*.py"):
+    for file in FILES:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
-                assert ast.unparse(node.func) not in {
-                    "eval",
-                    "exec",
-                    "pickle.loads",
-                    "pickle.load",
-                    "yaml.load",
-                    "marshal.loads",
-                }
+                assert ast.unparse(node.func) not in UNSAFE, named(file)
 
 
 def test_the_tree_speaks_of_itself_alone() -> None:

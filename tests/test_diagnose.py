@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data_folder import DataFolder
+from disk.folder import DataFolder
 from simulator.http import Answer
 from simulator.servers import Simulator
 

@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 
 from config import Config
+from edges.inbox import Inbox
+from edges.stream import StocksSocket
 from events import AnyEvent, BarClosed
-from inbox import Inbox
 from polygon_client import Rest
 from simulator.http import Answer, Request
 from simulator.servers import Simulator
-from stream import StocksSocket
 from tests.kit.deskbench import KEYS, Bench
 from tests.kit.feed import TEXT, Feed, bar, frame, quote, text
 from tests.kit.kernel import unshared_mb
 from tests.kit.worker import CONTRACT, DAY, IN_RISE, Stage
 from tests.test_polygon_client import a_row
-from transport import TryAgain
 from utils import SharedClock
+from wire.transport import TryAgain
 
 CHAIN = r"^/v3/snapshot/options/IWM$"
 NAMES, A_FRAME = 100_000, 500

@@ -14,10 +14,10 @@ import pytest
 
 from config import Config
 from contract_selector import select
+from edges.stream import StocksSocket
 from events import AnyEvent, Bar, BarClosed, ChainRow, FeedConnected, JunkDropped, Quote
 from polygon_client import parse_aggs, parse_chain, parse_contract, parse_frame, parse_market_time
 from simulator.servers import Simulator
-from stream import StocksSocket
 from tests.kit.deskbench import KEYS, Bench
 from tests.kit.feed import TEXT, Feed, bar, frame, quote, status, text
 from tests.kit.mutate import mutated

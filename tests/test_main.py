@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 import main
 from config import Config
-from desk import Desk
+from desk.desk import Desk
 from events import (
     AlertKind,
     AnyAction,

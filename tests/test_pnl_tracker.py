@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import pnl_tracker
+from disk.ledger import DataFolder, Ledger
 from events import Trade
-from ledger import DataFolder, Ledger
 from pnl_tracker import Record, booked, critical_levels, fold, profit, settle, table
 from tests.kit.books import OPENED_AT, QUOTE, a_position, a_trade, closing, commits, opening
 
@@ -283,7 +283,7 @@ def test_it_runs_as_a_program_and_its_core_needs_no_database(folder: Path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "The ledger is sound." in done.stdout
-    core = "import sys, pnl_tracker; sys.exit(any(name in sys.modules for name in ('sqlite3', 'ledger', 'csv', 'argparse')))"
+    core = "import sys, pnl_tracker; sys.exit(any(name in sys.modules for name in ('sqlite3', 'disk.ledger', 'csv', 'argparse')))"
     assert subprocess.run([sys.executable, "-c", core], cwd=ROOT, timeout=60).returncode == 0
 
 

@@ -15,8 +15,8 @@ from polygon_client import Rest
 from simulator.http import Answer, Request
 from simulator.servers import Simulator
 from tests.test_polygon_client import AT, CONTRACT, DAY, a_row
-from transport import Refused, TryAgain
 from utils import SessionCalendar
+from wire.transport import Refused, TryAgain
 
 CHAIN, ONE, AGGS = r"/options/IWM$", r"/options/IWM/O:", r"/v2/aggs/"
 

@@ -31,20 +31,18 @@ import urllib3
 import websocket
 import zstandard
 
-import connection
-import data_folder
-import ledger
 import logger
 import simulator.feed
-import tape
-import transport
 from config import Config, fields, is_secret
+from disk import folder as data_folder
+from disk import ledger, tape
 from events import AlertFailed, ChainFailed, FeedDropped, FeedRefused, QuoteFailed
 from simulator.http import Answer, HttpServer, Request
 from tests.kit.canary import Finding, Scanner
 from tests.kit.logs import put_back
 from tests.kit.push import HandClock
 from tests.kit.worker import CONTRACT, HOME, KEPT_ENVIRONMENT, Stage, WorkerProcess
+from wire import connection, transport
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-import threads
 from config import Config
-from desk import Desk
+from desk.desk import Desk
+from edges import edge as threads
+from edges.edge import Edge
+from edges.stream import StocksSocket
 from events import Remembered
 from main import Worker
 from simulator.servers import Simulator
-from stream import StocksSocket
-from threads import Edge
 
 DAY = date(2026, 11, 20)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from alerts import buy_id
+from disk.ledger import FILE, DataFolder, Ledger, read
 from events import Alert, AlertChanged, Outgoing, Position, PositionOpened, Quote, Remembered
-from ledger import FILE, DataFolder, Ledger, read
 from simulator.http import Answer
 from simulator.push import Message
 from tests.kit.worker import CONTRACT, DAY, HOME, IN_NEXT_RISE, LATE_IN_RISE, STRIKE, Stage, alert_id, body, is_repeat, until

@@ -16,8 +16,8 @@ from random import Random
 
 from msgspec import Struct
 
+from disk.ledger import DataFolder, Ledger, read
 from events import FactSet, Remembered, Trade
-from ledger import DataFolder, Ledger, read
 from simulator.push import Message
 from tests.kit.worker import ASK, BID, CONTRACT, Stage, alert_id, body, is_repeat
 

@@ -35,8 +35,8 @@ from msgspec import Struct
 
 import logger
 from config import Config
+from disk.ledger import KEPT_SNAPSHOTS
 from events import Bar, Remembered
-from ledger import KEPT_SNAPSHOTS
 from risk_manager import time_stop
 from simulator.demo import first_signal
 from simulator.exchange import midnight

@@ -18,8 +18,8 @@ from dashboard import frame, past
 from dashboard.edge import Pages
 from dashboard.metrics import Work
 from dashboard.view import View, look
+from edges.inbox import Inbox
 from events import AnyEvent, OperatorSpoke
-from inbox import Inbox
 from tests.kit.deskbench import Bench
 from tests.kit.taped import Taped
 

@@ -9,8 +9,8 @@ from dashboard.chart import columns, since
 from dashboard.latency import latencies
 from dashboard.page import Corrected
 from dashboard.view import View, look
+from edges.inbox import Inbox
 from events import Bar, BarClosed, OperatorSpoke
-from inbox import Inbox
 from tests.kit.deskbench import OTHER, Bench, row
 
 

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from dashboard.edge import Heartbeat
 from dashboard.health import Health, health, readiness
 from dashboard.view import View, look
+from edges.inbox import Inbox
 from events import ClockChecked, FeedRefused, HalfSecondPassed, PhoneChecked, StopRequested
-from inbox import Inbox
 from tests.dashboard.conftest import BenchClock, Site
 from tests.kit.deskbench import Bench
 

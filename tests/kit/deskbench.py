@@ -12,7 +12,7 @@ from datetime import date
 from msgspec.structs import replace
 
 from config import Config
-from desk import Desk
+from desk.desk import Desk
 from events import (
     AlertDelivered,
     AlertFailed,

@@ -12,10 +12,10 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-import outbox
 from config import Config
+from desk import outbox
+from desk.outbox import Line
 from events import Alert, AlertDelivered, AlertFailed, AlertKind, Deliver, Outgoing, PollReceipt, ReceiptSeen
-from outbox import Line
 
 AT = 1759416137.0  # 2025-10-02 10:42:17 in New York
 PROVEN = Line(ok=True, proven_at=AT - 3600, checked_at=AT - 3600, quota_left=9000, quota_reset_at=AT + 1e6)

@@ -25,14 +25,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-import ledger_audit
-import ledger_book
-import ledger_schema
 import risk_manager
 from config import Config
-from data_folder import DiskTrouble
-from desk import Desk
-from desk_state import Halted, Holding, Seeking, Settling
+from desk.desk import Desk
+from desk.state import Halted, Holding, Seeking, Settling
+from disk import audit as ledger_audit
+from disk import book as ledger_book
+from disk import schema as ledger_schema
+from disk.folder import DiskTrouble
+from edges.scribe import Scribe
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -81,7 +82,6 @@ from events import (
     WatchContract,
     WorkerStarted,
 )
-from scribe import Scribe
 from utils import Session, SessionCalendar, clock_text
 
 KEYS = {"POLYGON_API_KEY": "k" * 20, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_KEY": "u" * 30}

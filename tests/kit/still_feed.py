@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 import pytest
 
-import stream
-from connection import PING, PONG, TEXT, Dropped, Message
-from stream import Stream
+from edges import stream
+from edges.stream import Stream
 from tests.kit.feed import status, text
+from wire.connection import PING, PONG, TEXT, Dropped, Message
 
 ROUND_TRIP_S = 0.08
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from desk import Desk
+from desk.desk import Desk
+from disk.tape import Tape
 from events import AnyAction, AnyEvent
-from tape import Tape
 from tests.kit.deskbench import DAY, Bench
 from utils import SessionCalendar
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import tape
+from disk import tape
 from replay import redo
 from replay.__main__ import main as replay
 from tests.kit.worker import DAY, Stage

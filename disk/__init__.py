@@ -1,0 +1,1 @@
+"""What is kept: the folder with one owner, the ledger, the tape."""

@@ -1,0 +1,162 @@
+"""Slow questions, asked apart so that nothing waits for them: history, the volume profile, settlements, the time."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import logger
+from edges.edge import Boxed, Emit
+from events import (
+    Backfill,
+    BackfillFailed,
+    BarsFetched,
+    ClockChecked,
+    FetchProfile,
+    FetchSettlement,
+    ProfileArrived,
+    ProfileFailed,
+    SettlementArrived,
+)
+from failpoints import hit
+from polygon_client import Rest
+from signals import PROFILE_SESSIONS, profile_of
+from wire.transport import Refused, TryAgain
+
+if TYPE_CHECKING:
+    from config import Config
+    from utils import Clock, SessionCalendar
+
+log = logger.of("errands")
+
+CLOCK_CHECK_S = 300.0
+CLOCK_RETRY_S = 30.0
+JUMP_S = 2.0
+
+
+class Errands(Boxed):
+    name = "errands"
+
+    def __init__(self, emit: Emit, config: Config, clock: Clock, calendar: SessionCalendar) -> None:
+        super().__init__(emit)
+        self.config = config
+        self.clock = clock
+        self.calendar = calendar
+        self.rest = Rest(config, clock)
+        self.skew_s = 0.0
+
+    def run(self) -> None:
+        check_at = 0.0
+        while not self.stopping.is_set():
+            hit("errands.loop")
+            if self.clock.now() >= check_at or self._jumped():
+                check_at = self.clock.now() + self._check_clock()
+            match self.next(self.clock.real_seconds(1.0)):
+                case Backfill() as action:
+                    for symbol in action.symbols:
+                        self.beat()
+                        self._backfill(symbol, action.start, action.end)
+                case FetchProfile(date=day):
+                    self._profile(date.fromisoformat(day))
+                case FetchSettlement(trade_id=trade_id, date=day):
+                    self._settlement(trade_id, date.fromisoformat(day))
+
+    # --- history -------------------------------------------------------------------------------------------------------
+
+    def _backfill(self, symbol: str, start: int, end: int) -> None:
+        try:
+            bars = self.rest.second_bars(symbol, start, end)
+        except (TryAgain, Refused) as fault:
+            refused = isinstance(fault, Refused)
+            self.emit(BackfillFailed(at=self.clock.now(), symbol=symbol, reason=fault.reason, refused=refused))
+            return
+        self.emit(BarsFetched(at=self.clock.now(), symbol=symbol, start=start, end=end, bars=tuple(bars)))
+
+    def _profile(self, day: date) -> None:
+        """The profile of a day, from the cache if it was made today already."""
+        cache = self.config.data_dir / "cache" / f"profile-{self.config.symbol}-{day}.json"
+        profile = cached(cache)
+        if profile is None:
+            sessions = self.calendar.full_before(day, PROFILE_SESSIONS)
+            try:
+                rows = self.rest.minute_bars(self.config.symbol, sessions[0].date, sessions[-1].date)
+                minutes, found = profile_of(rows, sessions)
+            except (TryAgain, Refused) as fault:
+                self.emit(ProfileFailed(at=self.clock.now(), date=day.isoformat(), reason=fault.reason))
+                return
+            except ValueError as fault:
+                self.emit(ProfileFailed(at=self.clock.now(), date=day.isoformat(), reason=str(fault)))
+                return
+            profile = Profile(minutes, tuple(session.isoformat() for session in found))
+            try:
+                keep(cache, profile)
+            except OSError as fault:
+                log.warning("the volume profile could not be kept for the day", reason=fault.strerror)
+        self.emit(
+            ProfileArrived(at=self.clock.now(), date=day.isoformat(), minutes=profile.minutes, sessions=profile.sessions)
+        )
+
+    def _settlement(self, trade_id: str, day: date) -> None:
+        session = self.calendar.on(day)
+        try:
+            close = None if session is None else self.rest.session_close(self.config.symbol, session)
+            reason = "" if close is not None else "the feed has no close for that day"
+        except (TryAgain, Refused) as fault:
+            close, reason = None, fault.reason
+        self.emit(SettlementArrived(at=self.clock.now(), trade_id=trade_id, close=close, reason=reason))
+
+    # --- the time ------------------------------------------------------------------------------------------------------
+
+    def _jumped(self) -> bool:
+        """Whether the host's clock was moved since it was last asked about."""
+        return abs(self.clock.wall() - self.clock.now() - self.skew_s) > JUMP_S
+
+    def _check_clock(self) -> float:
+        """Compare with the market's time; when to ask again, in seconds.
+
+        `now` runs steadily from what the host said at the start. If the host's clock was moved and the market agrees with it,
+        `now` follows it; if the market agrees with `now`, the host is wrong and is left alone.
+        """
+        self.skew_s = self.clock.wall() - self.clock.now()
+        jumped = abs(self.skew_s) > JUMP_S
+        try:
+            asked_at = self.clock.now()
+            market = self.rest.market_time()
+            answered_at = self.clock.now()
+        except (TryAgain, Refused):
+            skew = self.skew_s if jumped else None
+            self.emit(ClockChecked(at=self.clock.now(), skew_s=skew, source="its own start", by_itself=True))
+            return CLOCK_RETRY_S
+        skew = (asked_at + answered_at) / 2 - market
+        if jumped and abs(skew + self.skew_s) <= JUMP_S < abs(skew):
+            self.clock.confirm()
+            skew, self.skew_s = skew + self.skew_s, 0.0
+        self.emit(ClockChecked(at=self.clock.now(), skew_s=skew, source="the market's time"))
+        return CLOCK_CHECK_S
+
+
+class Profile(msgspec.Struct, frozen=True):
+    minutes: tuple[float, ...]
+    sessions: tuple[str, ...]
+
+
+def cached(path: Path) -> Profile | None:
+    """The profile kept for the day; a file that cannot be read is as good as none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Profile)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def keep(path: Path, profile: Profile) -> None:
+    """Write the day's profile whole or not at all, and forget those of other days."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(profile))
+    fresh.replace(path)
+    for old in path.parent.glob("profile-*.json"):
+        if old != path:
+            old.unlink(missing_ok=True)

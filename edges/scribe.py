@@ -1,0 +1,151 @@
+"""The one thread that owns the disk: it writes what main hands it, in order, and says when it is durable."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from disk.ledger import DiskTrouble, Ledger, Refused
+from edges.edge import Boxed, Emit
+from events import AlertChanged, AnyWrite, Commit, CommitFailed, Committed, FactSet, PositionMarked, Remembered
+from failpoints import hit
+
+if TYPE_CHECKING:
+    from utils import Clock
+
+ALIVE_S = COPY_S = 5.0
+CHECK_S = 3600.0
+COMPANY_S = 0.02
+OWN = 0
+
+
+class LedgerUnsound(Exception):
+    """The hourly check found that the books do not add up."""
+
+
+class Scribe(Boxed):
+    """Opens the ledger in its own thread; `opened` is set when `remembered` (or `fault`) is there. Copies and checks it in quiet
+    seconds without a position: both take the longer the more trades there are, and a SELL's commit must not wait for them.
+
+    A disk that refuses is told of, commit by commit (number 0 for the scribe's own writes), and what it refused is written ahead of
+    the next commit, so that nothing is ever written out of order. A disk that fails ends the thread.
+    """
+
+    name = "scribe"
+
+    def __init__(self, emit: Emit, data_dir: Path, clock: Clock) -> None:
+        super().__init__(emit)
+        self.data_dir = data_dir
+        self.clock = clock
+        self.opened = threading.Event()
+        self.remembered: Remembered | None = None
+        self._owed: list[AnyWrite] = []
+        self._copy_at = self._check_at = 0.0
+
+    def run(self) -> None:
+        try:
+            ledger = Ledger.open(self.data_dir, self.clock.now())
+            self.remembered = ledger.remembered()
+        finally:
+            self.opened.set()
+        try:
+            self._serve(ledger)
+        finally:
+            ledger.close()
+
+    def _serve(self, ledger: Ledger) -> None:
+        now = self.clock.now()
+        alive_at, self._copy_at, self._check_at = now + ALIVE_S, now + COPY_S, now + CHECK_S
+        while not (self.stopping.is_set() and self._box.empty()):
+            action = self.next(self.clock.real_seconds(1.0))
+            hit("scribe.loop")
+            commits = [] if action is None else self._together(action)
+            now = self.clock.now()
+            if now >= alive_at:
+                alive_at = now + ALIVE_S
+                commits.append(Commit(OWN, (FactSet("alive_at", now),)))
+            if commits:
+                self._write(ledger, commits)
+            else:
+                self._tend(ledger, now)
+
+    def _together(self, first: Commit) -> list[Commit]:
+        """A commit and what waits behind it. One that no alert waits for lets the next catch up, so that a BUY is not behind it."""
+        commits = [first]
+        until = time.monotonic() + COMPANY_S
+        while True:
+            patience_s = 0.0 if any(map(is_awaited, commits)) else max(until - time.monotonic(), 0.0)
+            action = self.next(patience_s)
+            if action is None:
+                return commits
+            commits.append(action)
+
+    def _write(self, ledger: Ledger, commits: list[Commit]) -> None:
+        """What waits together goes into one transaction: the disk takes as long for it as for one commit of them."""
+        writes = [*self._owed, *(write for commit in commits for write in commit.writes)]
+        try:
+            hit("scribe.before-commit")
+            ledger.commit(writes)
+            hit("scribe.after-commit")
+        except Refused:
+            if len(commits) == 1:
+                raise
+            for commit in commits:
+                self._write(ledger, [commit])
+        except DiskTrouble as trouble:
+            if trouble.must_stop:
+                raise
+            self._owed = latest(writes)
+            for commit in commits:
+                self._tell(commit.commit, trouble)
+        else:
+            self._owed = []
+            for commit in commits:
+                self.emit(Committed(at=self.clock.now(), commit=commit.commit))
+
+    def _tend(self, ledger: Ledger, now: float) -> None:
+        """Copy the ledger, or check it, if that is due and no position is open."""
+        try:
+            if now < min(self._copy_at, self._check_at) or ledger.holds_position():
+                return
+            if now >= self._copy_at:
+                self._copy_at = now + COPY_S
+                ledger.snapshot_if_due(now)
+            else:
+                self._check_at = now + CHECK_S
+                if faults := ledger.check():
+                    raise LedgerUnsound("; ".join(faults))
+        except DiskTrouble as trouble:
+            if trouble.must_stop:
+                raise
+            self._tell(OWN, trouble)
+
+    def _tell(self, commit: int, trouble: DiskTrouble) -> None:
+        self.emit(CommitFailed(at=self.clock.now(), commit=commit, reason=str(trouble)))
+
+
+def latest(writes: Iterable[AnyWrite]) -> list[AnyWrite]:
+    """The same writes in order; of those that say how a thing is now, only the last."""
+    kept: dict[object, AnyWrite] = {}
+    for number, write in enumerate(writes):
+        match write:
+            case AlertChanged(outgoing):
+                key: object = ("alert", outgoing.alert.id)
+            case PositionMarked(position):
+                key = ("mark", position.id)
+            case FactSet(name):
+                key = ("fact", name)
+            case _:
+                key = number
+        kept.pop(key, None)
+        kept[key] = write
+    return list(kept.values())
+
+
+def is_awaited(commit: Commit) -> bool:
+    """Whether an alert leaves as soon as this is durable."""
+    rows = (write.outgoing for write in commit.writes if isinstance(write, AlertChanged))
+    return any("sending" in (row.outcome, row.fallback) for row in rows)

@@ -1,0 +1,249 @@
+"""Events: what comes in, named in the past tense. `at` is the worker's time of arrival, in Unix seconds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from events.market import Bar, ChainRow, Mills, Quote, Right, Source
+
+
+class Event(Struct, frozen=True, tag=True, kw_only=True):
+    at: float
+
+
+class WorkerStarted(Event, frozen=True, kw_only=True):
+    """The first event of a life. `away_s`: how long nobody watched, None on the first start; `crashes`: unclean ends of late."""
+
+    version: str
+    mode: str
+    away_s: float | None = None
+    crashes: int = 0
+
+
+class BarClosed(Event, frozen=True, kw_only=True, gc=False):
+    """A second bar came over the socket, new or corrected."""
+
+    bar: Bar
+
+
+class BarsFetched(Event, frozen=True, kw_only=True):
+    """History of [start, end) for one symbol by REST, in order. It decides nothing."""
+
+    symbol: str
+    start: int
+    end: int
+    bars: tuple[Bar, ...]
+
+
+class BackfillFailed(Event, frozen=True, kw_only=True):
+    """`refused`: the key or the plan does not allow it."""
+
+    symbol: str
+    reason: str
+    refused: bool = False
+
+
+class ProfileArrived(Event, frozen=True, kw_only=True):
+    """Average volume of each regular minute over the last full sessions; `sessions` are the dates it was made of."""
+
+    date: str
+    minutes: tuple[float, ...]
+    sessions: tuple[str, ...]
+
+
+class ProfileFailed(Event, frozen=True, kw_only=True):
+    date: str
+    reason: str
+
+
+class ChainArrived(Event, frozen=True, kw_only=True):
+    """Every page of one expiry and right. `asked_at` orders answers: an older question never replaces a newer one."""
+
+    asked_at: float
+    right: Right
+    expiration: str
+    rows: tuple[ChainRow, ...]
+
+
+class ChainFailed(Event, frozen=True, kw_only=True):
+    right: Right
+    reason: str
+    refused: bool = False
+
+
+class QuotesArrived(Event, frozen=True, kw_only=True):
+    """The answer to RefreshQuotes: the rows that could be had in time, and why not all of them."""
+
+    ticket: int
+    rows: tuple[ChainRow, ...]
+    reason: str | None = None
+
+
+class QuoteSeen(Event, frozen=True, kw_only=True):
+    """A quote of the held contract. `asked_at` is when it was asked for; None: it came by itself."""
+
+    contract: str
+    quote: Quote
+    source: Source
+    underlying: float | None = None
+    asked_at: float | None = None
+
+
+class QuoteFailed(Event, frozen=True, kw_only=True):
+    contract: str
+    reason: str
+
+
+class FeedConnected(Event, frozen=True, kw_only=True):
+    """A socket is subscribed and acknowledged; only bars prove that it works."""
+
+    feed: Literal["stocks", "options"]
+
+
+class FeedDropped(Event, frozen=True, kw_only=True):
+    feed: Literal["stocks", "options"]
+    reason: str
+    retry_in_s: float = 0.0
+
+
+class FeedRefused(Event, frozen=True, kw_only=True):
+    """The server will not have us: a key, a plan, or another process on the same key (`busy`)."""
+
+    feed: Literal["stocks", "options"]
+    reason: str
+    busy: bool = False
+
+
+class JunkDropped(Event, frozen=True, kw_only=True):
+    """Malformed input was dropped since the last such event, by reason."""
+
+    feed: str
+    counts: dict[str, int]
+
+
+class Committed(Event, frozen=True, kw_only=True):
+    commit: int
+
+
+class CommitFailed(Event, frozen=True, kw_only=True):
+    commit: int
+    reason: str
+
+
+class AlertDelivered(Event, frozen=True, kw_only=True):
+    alert_id: str
+    attempt: int
+    channel: Literal["pushover", "fallback"] = "pushover"
+    receipt: str | None = None
+    quota_left: int | None = None
+    quota_reset_at: float | None = None
+
+
+class AlertFailed(Event, frozen=True, kw_only=True):
+    """A delivery did not succeed. `failed`: it certainly did not arrive; `unknown`: it may have; `refused`: never ask again."""
+
+    alert_id: str
+    attempt: int
+    outcome: Literal["failed", "unknown", "refused"]
+    reason: str
+    channel: Literal["pushover", "fallback"] = "pushover"
+    quota_left: int | None = None
+    quota_reset_at: float | None = None
+
+
+class ReceiptSeen(Event, frozen=True, kw_only=True):
+    """What became of an emergency alert on the phone."""
+
+    alert_id: str
+    receipt: str
+    acknowledged_at: float | None = None
+    acknowledged_by: str | None = None
+    expired: bool = False
+
+
+class PhoneChecked(Event, frozen=True, kw_only=True):
+    """The phone's keys were checked: True valid, False refused, None could not be asked."""
+
+    ok: bool | None
+    reason: str
+    quota_left: int | None = None
+    quota_reset_at: float | None = None
+
+
+class ClockChecked(Event, frozen=True, kw_only=True):
+    """The host's clock against another source: how far ahead it is, in seconds. `skew_s` None: nobody could be asked.
+
+    `by_itself`: only the clock's own jump is known, and nobody could be asked which of its two times is right.
+    """
+
+    skew_s: float | None
+    source: str | None
+    by_itself: bool = False
+
+
+class SettlementArrived(Event, frozen=True, kw_only=True):
+    """The underlying's close on the day an overlooked position expired; None: it could not be had."""
+
+    trade_id: str
+    close: float | None
+    reason: str = ""
+
+
+class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False):
+    pass
+
+
+class OperatorSpoke(Event, frozen=True, kw_only=True):
+    """A person's word: `stop entries`, `resume entries`, `close now`, `I took it`, `I sold it`, `I skipped it`.
+
+    `trade_id`: which position or closed trade is meant; None: the one that is open.
+    """
+
+    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it"]
+    who: str
+    price: Mills | None = None
+    trade_id: str | None = None
+
+
+class ThreadFailed(Event, frozen=True, kw_only=True):
+    """An edge thread ended or stuck and was replaced."""
+
+    thread: str
+    reason: str
+
+
+class StopRequested(Event, frozen=True, kw_only=True):
+    reason: str
+
+
+AnyEvent = (
+    WorkerStarted
+    | BarClosed
+    | BarsFetched
+    | BackfillFailed
+    | ProfileArrived
+    | ProfileFailed
+    | ChainArrived
+    | ChainFailed
+    | QuotesArrived
+    | QuoteSeen
+    | QuoteFailed
+    | FeedConnected
+    | FeedDropped
+    | FeedRefused
+    | JunkDropped
+    | Committed
+    | CommitFailed
+    | AlertDelivered
+    | AlertFailed
+    | ReceiptSeen
+    | PhoneChecked
+    | ClockChecked
+    | SettlementArrived
+    | HalfSecondPassed
+    | OperatorSpoke
+    | ThreadFailed
+    | StopRequested
+)

@@ -1,0 +1,1 @@
+"""What a market says, pure: bars and what is reckoned from them."""

@@ -1,0 +1,1 @@
+"""What is traded, and when: no strategy knows another."""

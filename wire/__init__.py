@@ -1,0 +1,1 @@
+"""What every conversation with the world goes through: HTTP under one deadline, frames of a socket."""
