@@ -163,7 +163,7 @@ class IndexMarket:
                     int(said.bid_size[k]) if bid else 0,
                     int(said.ask_size[k]),
                     greeks=greeks if known else None,
-                )  # fmt: skip
+                )
             )
         return quotes
 

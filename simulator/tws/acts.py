@@ -63,8 +63,10 @@ class Acts:
         """One line of the language; the answer is text, and ValueError says what cannot be understood."""
         name, settings = parse(line) if "=" in line else (line.split()[0] if line.split() else "help", {})
         rest = line.split()[1:]
-        plain: dict[str, Callable[[], str]] = {"armed": self._armed, "orders": self._orders, "positions": self._positions, "faults": catalogue_text,
-                 "misuses": lambda: "\n".join(self.floor.record.misuses) or "none", "help": lambda: HELP}  # fmt: skip
+        plain: dict[str, Callable[[], str]] = {
+            "armed": self._armed, "orders": self._orders, "positions": self._positions, "faults": catalogue_text,
+            "misuses": lambda: "\n".join(self.floor.record.misuses) or "none", "help": lambda: HELP,
+        }  # fmt: skip
         if name == "clear":
             self.floor.faults.clear(rest[0] if rest else "")
             return "cleared"
@@ -210,9 +212,9 @@ class Acts:
             mills(said["limit"]), "DAY", self.floor.account, str(said["ref"]), legs, self.floor.now(), status="Submitted",
             held=True,
         )  # fmt: skip
-        order.limits.append((order.placed_at, order.limit))
         self.floor.orders[order.client_id, order.order_id] = order
         self.floor.record.began(order)
+        self.floor.record.priced(order, order.placed_at)
 
     def _closed_elsewhere(self, said: Settings) -> None:
         """Close every position of this market, or one, at its mid, as a liquidation or a hand would."""

@@ -59,7 +59,7 @@ class Orders:
         self._highest[client] = max(self._highest.get(client, 0), asked.order_id)
         floor.orders[client, asked.order_id] = order
         floor.record.began(order)
-        order.limits.append((floor.now(), order.limit))
+        floor.record.priced(order, order.placed_at)
         order.status = "Submitted"
         floor.note("order", order, self.describe(order))
         order.held = take("no-fill", ref=asked.ref, legs=number) is not None
@@ -144,7 +144,7 @@ class Orders:
         """Refuse a new order: the error alone, as TWS does. A code that is no refusal elsewhere is one here."""
         order.why = text
         self.floor.record.began(order)
-        order.limits.append((order.placed_at, order.limit))
+        self.floor.record.priced(order, order.placed_at)
         self.fills.end(order, "Inactive")
         self.floor.orders.setdefault((order.client_id, order.order_id), order)
         self.floor.note("reject", order, f"{self.describe(order)}: refused, {code} {text}")
@@ -178,7 +178,7 @@ class Orders:
             floor.tell(client, messages.error(order.order_id, code, words(code)))
             return
         old, order.limit, order.units = order.limit, limit, max(int(asked.units), order.filled + 1)
-        order.limits.append((floor.now(), limit))
+        floor.record.priced(order, floor.now())
         floor.note("modify", order, f"changed in place: {self.describe(order)}")
         floor.tell(client, messages.open_order(order))
         floor.tell(client, messages.status(order))

@@ -51,6 +51,7 @@ class Record:
     lines_open: int = 0
     peak_lines: int = 0
     heard: Callable[[Event], None] = lambda _: None
+    _prices: list[tuple[str, int | None]] = field(default_factory=list)
     _changes: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -64,6 +65,11 @@ class Record:
     def ended(self, order: Order) -> None:
         self._changes += 1
         order.last_seen = self._changes
+
+    def priced(self, order: Order, at: float) -> None:
+        """An order has the limit it has now."""
+        order.limits.append((at, order.limit))
+        self._prices.append((order.ref, order.limit))
 
     def line(self, change: int) -> None:
         """Market data lines opened or closed."""
@@ -98,8 +104,7 @@ class Record:
 
     def limits(self, ref: str = "") -> list[int]:
         """Every limit those orders ever had, in mills, in order of time."""
-        priced = [(at, limit) for order in self.of(ref) for at, limit in order.limits if limit is not None]
-        return [limit for _, limit in sorted(priced, key=lambda pair: pair[0])]
+        return [limit for whose, limit in self._prices if limit is not None and re.search(ref, whose)]
 
     def peak_live(self, ref: str = "") -> int:
         """The most orders of those refs that were live at the same time."""
