@@ -128,7 +128,7 @@ class IndexMarket:
         """The day's bar of an index, from a quarter of an hour after the close on."""
         if con_id not in (XSP, SPX, VIX) or at < self.session.close_at + BAR_AFTER_S:
             return []
-        times = np.arange(self.session.open_at, self.session.close_at)
+        times = np.arange(self.session.open_at, self.session.close_at + 1)
         values = self.vix(times) if con_id == VIX else self.xsp(times) * (10 if con_id == SPX else 1)
         first, last, low, high = values[0], values[-1], values.min(), values.max()
         return [Bar(self.session.date, *(_cents(float(value)) for value in (first, high, low, last)))]

@@ -224,7 +224,7 @@ class Session:
             return
         wrong = self.floor.faults.find("dates-disagree")
         for one in found:
-            real = one.expiry - timedelta(days=1) if wrong and one.expiry else one.expiry
+            real = one.expiry - timedelta(days=1) if wrong is not None and one.expiry else one.expiry
             self.send(*messages.details(request, one, query.exchange, real))
         self.send(52, 1, request)
 

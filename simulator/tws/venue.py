@@ -60,6 +60,8 @@ class Venue:
         self.fills = Fills(self.floor)
         self.orders = Orders(self.floor, self.fills, matching=matching, seed=seed)
         self._acts = Acts(self.floor, self.orders, self.fills, self)
+        for con_id in market.instruments:
+            market.quote(con_id, clock.now())  # so that no client waits for a chain's first quotes
         self._ready: Future[int] = Future()
         self._thread = threading.Thread(target=self._run, args=(port,), name="tws", daemon=True)
         self._thread.start()

@@ -235,7 +235,9 @@ def test_the_record_has_every_price_the_most_orders_at_once_and_the_rate(tws):
             await ib.until(lambda: third.orderStatus.status == "Submitted")
             second.order.lmtPrice = -0.87
             ib.placeOrder(second.contract, second.order)
-            await ib.until(lambda: "Modified" in [entry.message for entry in second.log] or statuses(second)[-1] == "Submitted")
+            await ib.until(
+                lambda: "Modified" in [entry.message for entry in second.log] or statuses(second)[-1] == "Submitted"
+            )
             await ib.reqCurrentTimeAsync()
 
     asyncio.run(life())

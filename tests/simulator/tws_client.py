@@ -33,7 +33,10 @@ def con_id(strike: int, right: str) -> int:
 
 def book() -> Book:
     """XSP at 660: puts and calls from 648 to 672, two cents either side of a mid that falls from 2.00 by 19 cents a strike."""
-    indices = [Instrument(XSP, "XSP", "IND", "CBOE", local_symbol="XSP"), Instrument(VIX, "VIX", "IND", "CBOE", local_symbol="VIX")]
+    indices = [
+        Instrument(XSP, "XSP", "IND", "CBOE", local_symbol="XSP"),
+        Instrument(VIX, "VIX", "IND", "CBOE", local_symbol="VIX"),
+    ]
     options = [
         Instrument(con_id(strike, right), "XSP", "OPT", "SMART", DAY, strike * 1000, right, 100, "XSP",
                    f"XSP   261120{right}{strike * 1000:08d}", last_trade="15:00:00", under_con_id=XSP)
@@ -45,7 +48,9 @@ def book() -> Book:
         away = one.strike // 1000 - 660
         mid = max(40, 2000 - 190 * abs(away))
         delta = (0.5 - 0.05 * away) if one.right == "C" else -(0.5 + 0.05 * away)
-        market.quotes[one.con_id] = Quote(mid - 20, mid + 20, 10, 10, greeks=Greeks(0.2, delta, mid / 1000, 0.02, 0.01, -0.5, 660.0))
+        market.quotes[one.con_id] = Quote(
+            mid - 20, mid + 20, 10, 10, greeks=Greeks(0.2, delta, mid / 1000, 0.02, 0.01, -0.5, 660.0)
+        )
     return market
 
 
