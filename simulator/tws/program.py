@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simulator.tws.door import ControlDoor
-from simulator.tws.faults import CATALOGUE, catalogue_text, parse
+from simulator.tws.faults import CATALOGUE, catalogue_text, checked_settings, known, parse
 from simulator.tws.orders import MATCHING
 from simulator.tws.record import Event
 from simulator.tws.venue import PAPER_ACCOUNT, Venue
@@ -124,19 +124,18 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.faults:
         print(catalogue_text())
         return 0
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return run(chosen, chosen.clock_file or Path(folder) / "clock", ended)
+            for line in chosen.fault:
+                checked_settings(known(parse(line)[0]), parse(line)[1])
+            return run(chosen, chosen.clock_file or Path(folder) / "clock")
         except (ValueError, OSError) as wrong:
             print(f"cannot start: {wrong}")
             return 2
 
 
-def run(chosen: argparse.Namespace, clock_file: Path, ended: threading.Event) -> int:
-    """The venue until the end; ValueError or OSError if it cannot begin."""
+def run(chosen: argparse.Namespace, clock_file: Path) -> int:
+    """The venue until it is interrupted; ValueError or OSError if it cannot begin."""
     from simulator.index import IndexMarket
 
     start = NEW_YORK.localize(datetime.combine(chosen.day, chosen.start)).timestamp()
@@ -145,6 +144,9 @@ def run(chosen: argparse.Namespace, clock_file: Path, ended: threading.Event) ->
     shared = clock_file.exists()
     clock = SharedClock(clock_file) if shared else SharedClock.create(clock_file, start, chosen.speed)
     accounts = chosen.account or [PAPER_ACCOUNT]
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     with Venue(
         market, clock, port=chosen.port, accounts=accounts, matching=chosen.matching, seed=chosen.seed, fee=chosen.fee,
         heard=teller(chosen.quiet),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ class Session:
         self.client_id = -1
         self.wants_positions = False
         self.lines: dict[int, Line] = {}
-        self._times: deque[float] = deque()
+        self._credit, self._credit_at = 2.0 * floor.messages_a_second, time.monotonic()
         self._data_type = LIVE
         self._handlers: dict[int, Callable[[Fields], None]] = {
             1: self._data, 2: self._end_data, 3: self._order, 4: self._cancel, 5: self._own_orders, 6: self._account,
@@ -105,11 +104,10 @@ class Session:
     def _admitted(self, now: float, name: str, fields: Fields) -> bool:
         """Whether a request is to be answered at all."""
         faults = self.floor.faults
-        self._times.append(now)
-        while self._times[0] <= now - 1:
-            self._times.popleft()
-        if len(self._times) > self.floor.messages_a_second:
-            self.floor.record.misuses.append(f"client {self.client_id} sent {len(self._times)} messages in a second")
+        if self._is_too_fast(now):
+            self.floor.record.misuses.append(
+                f"client {self.client_id} sent more than {self.floor.messages_a_second} messages a second"
+            )
             self.send(*messages.error(-1, 100, words(100)))
         if (paced := faults.take_for("pacing", name)) is not None:
             code = int(paced["code"])
@@ -118,6 +116,16 @@ class Session:
         if not self.floor.linked and name in ("order", "cancel"):
             return False
         return faults.take_for("swallow", name) is None
+
+    def _is_too_fast(self, now: float) -> bool:
+        """Whether the rate is over the limit: two seconds' worth may come at once, since the wire delays and bunches."""
+        allowed = self.floor.messages_a_second
+        self._credit = min(self._credit + (now - self._credit_at) * allowed, 2.0 * allowed) - 1
+        self._credit_at = now
+        if self._credit >= 0:
+            return False
+        self._credit += allowed  # told once, not for each message of the burst
+        return True
 
     def _answer(self, number: int, fields: Fields) -> None:
         handler = self._handlers.get(number)

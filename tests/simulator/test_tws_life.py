@@ -254,7 +254,11 @@ def test_more_than_fifty_messages_in_a_second_are_told_of(tws):
     async def life():
         async with connected(tws.port) as ib:
             ib.client.MaxRequests = 0
-            for _ in range(60):
+            for _ in range(45):
+                ib.client.reqCurrentTime()
+            await ib.reqCurrentTimeAsync()
+            assert 100 not in ib.codes
+            for _ in range(200):
                 ib.client.reqCurrentTime()
             await ib.until(lambda: 100 in ib.codes)
 
