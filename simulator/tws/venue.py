@@ -11,6 +11,7 @@ Rules: everything happens on the venue's own thread, one thing at a time; a call
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -62,10 +63,10 @@ class Venue:
         self._acts = Acts(self.floor, self.orders, self.fills, self)
         for con_id in market.instruments:
             market.quote(con_id, clock.now())  # so that no client waits for a chain's first quotes
-        self._ready: Future[int] = Future()
-        self._thread = threading.Thread(target=self._run, args=(port,), name="tws", daemon=True)
+        door = socket.create_server(("127.0.0.1", port))
+        self.port = int(door.getsockname()[1])
+        self._thread = threading.Thread(target=self._run, args=(door,), name="tws", daemon=True)
         self._thread.start()
-        self.port = self._ready.result(PATIENCE_S)
 
     # --- for tests and programs ----------------------------------------------------------------------------------------
 
@@ -148,16 +149,9 @@ class Venue:
 
     # --- its thread ----------------------------------------------------------------------------------------------------
 
-    def _run(self, port: int) -> None:
+    def _run(self, door: socket.socket) -> None:
         asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self.listen(port))
-            assert self._server is not None
-            self._ready.set_result(int(self._server.sockets[0].getsockname()[1]))
-        except OSError as error:
-            self._ready.set_exception(error)
-            self._loop.close()
-            return
+        self._listen(door)
         if self._beat_s:
             self._loop.call_later(self._beat_s, self._beat_again)
         try:
@@ -166,8 +160,13 @@ class Venue:
             self._loop.run_until_complete(self._end())
             self._loop.close()
 
-    async def listen(self, port: int) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+    def _listen(self, door: socket.socket) -> None:
+        """Accept what comes to a socket that listens already, so that nobody who is early is refused."""
+
+        async def listen() -> None:
+            self._server = await asyncio.start_server(self._serve, sock=door)
+
+        self._listening = self._loop.create_task(listen())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(self.floor, self.orders, reader, writer)
@@ -217,4 +216,4 @@ class Venue:
             for session in self.sessions():
                 session.drop()
         elif not down and self._server is None:
-            self._loop.create_task(self.listen(self.port))
+            self._listen(socket.create_server(("127.0.0.1", self.port)))

@@ -9,9 +9,9 @@ import ib_async
 import pytest
 from tws_client import DAY, ENTRY, PATIENCE_S, VIX, XSP, Client, StillClock, bag, book, con_id, connected, limit, option
 
-from simulator.tws import Venue
 from simulator.tws.contracts import Bar
 from simulator.tws.faults import CATALOGUE, catalogue_text
+from simulator.tws.venue import Venue
 
 SHORT_S = 0.1
 REF = "IC-1-ENTRY-1"

@@ -7,8 +7,8 @@ import ib_async
 import pytest
 from tws_client import DAY, ENTRY, VIX, XSP, Client, StillClock, bag, book, con_id, connected, limit, option, statuses
 
-from simulator.tws import Instrument, Quote, Venue
-from simulator.tws.contracts import Bar
+from simulator.tws.contracts import Bar, Instrument, Quote
+from simulator.tws.venue import Venue
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from ib_async import Contract
 from tws_client import PATIENCE_S, Client, StillClock, bag, book, con_id, connected, limit, option, statuses
 
-from simulator.tws import Leg, Quote, Venue
-from simulator.tws.contracts import net_of
+from simulator.tws.contracts import Leg, Quote, net_of
+from simulator.tws.venue import Venue
 
 SHORT_S = 0.15  # how long a question that never ends is waited for
 

@@ -10,7 +10,7 @@ from typing import Any
 import ib_async
 from ib_async import ComboLeg, Contract, LimitOrder, Option
 
-from simulator.tws import Book, Greeks, Instrument, Quote
+from simulator.tws.contracts import Book, Greeks, Instrument, Quote
 
 DAY = date(2026, 11, 20)
 NOON = 1795194000.0  # that day, 12:00 in New York
