@@ -1,7 +1,7 @@
 """Every fault by its name: what it does in one line, what may be set, and which of them wait for the next occasion.
 
-Rules: an armed fault is used up after `times` occasions (0: never). `ref` (a regular expression) and `legs` (their number)
-narrow it to some orders. A fault that acts at once has no `times`. Times in seconds are real ones.
+Rules: an armed fault is used up after `times` occasions (0: never). `ref` (a regular expression) and `legs` (their number, 1
+for a single contract) narrow it to some orders. A fault that acts at once has no `times`. Times in seconds are real ones.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ class Fills:
             if one.instrument is not None:
                 self._hold(one.instrument, one.units if one.action == "BUY" else -one.units, one.price, one.fee)
         floor.note("fill", order, f"{units} of {order.units} filled at {dollars(price)}, {order.remaining} to go")
-        if faults.take("quiet-fill", ref=order.ref, legs=len(order.legs)) is not None:
+        if faults.take("quiet-fill", ref=order.ref, legs=len(order.traded)) is not None:
             return made
-        later = faults.take("late-executions", ref=order.ref, legs=len(order.legs))
+        later = faults.take("late-executions", ref=order.ref, legs=len(order.traded))
         if later is None:
             self._tell_executions(made)
         else:
@@ -69,11 +69,11 @@ class Fills:
         if order.package:
             made.append(Execution(f"{root}.01", 1, order, None, order.action, units, price, order.filled, now, 0))
         legs = list(zip(order.traded, prices, strict=True))
-        missing = floor.faults.take("unequal-legs", ref=order.ref, legs=len(order.legs)) if order.package else None
+        missing = floor.faults.take("unequal-legs", ref=order.ref, legs=len(order.traded)) if order.package else None
         if missing:
             legs = legs[: max(len(legs) - int(missing["missing"]), 0)]
-        held = floor.faults.take("held-legs", ref=order.ref, legs=len(order.legs)) if order.package else None
-        zero = floor.faults.take("zero-legs", ref=order.ref, legs=len(order.legs)) if order.package else None
+        held = floor.faults.take("held-legs", ref=order.ref, legs=len(order.traded)) if order.package else None
+        zero = floor.faults.take("zero-legs", ref=order.ref, legs=len(order.traded)) if order.package else None
         odd = floor.faults.find("odd-units")
         for k, (leg, paid) in enumerate(legs, 2):
             what = floor.instrument(leg.con_id)

@@ -40,7 +40,7 @@ class Orders:
 
     def place(self, client: int, asked: OrderRequest) -> None:
         """A client's order: a what-if, a change of one that is there, or a new one."""
-        floor, number = self.floor, len(asked.legs)
+        floor, number = self.floor, len(asked.legs) or 1
         if asked.what_if:
             self._what_if(client, asked)
             return
@@ -86,11 +86,11 @@ class Orders:
         tell(client, messages.status(order, "PreSubmitted"))
         warnings = [] if asked.tif else [(10349, "")]
         faults = self.floor.faults
-        off = faults.find("off-tick", ref=order.ref, legs=len(order.legs))
+        off = faults.find("off-tick", ref=order.ref, legs=len(order.traded))
         if off is not None and off["as"] == "warn":
-            faults.take("off-tick", ref=order.ref, legs=len(order.legs))
+            faults.take("off-tick", ref=order.ref, legs=len(order.traded))
             warnings.append((110, ""))
-        if (said := faults.take("warning", ref=order.ref, legs=len(order.legs))) is not None:
+        if (said := faults.take("warning", ref=order.ref, legs=len(order.traded))) is not None:
             warnings.append((int(said["code"]), str(said["text"])))
         for code, text in warnings:
             tell(client, messages.error(order.order_id, code, words(code, text)))
@@ -99,7 +99,7 @@ class Orders:
 
     def _injected(self, asked: OrderRequest) -> tuple[int, str] | None:
         """The refusal that a fault demands."""
-        faults, number = self.floor.faults, len(asked.legs)
+        faults, number = self.floor.faults, len(asked.legs) or 1
         for name in ("reject", "read-only"):
             if (said := faults.take(name, ref=asked.ref, legs=number)) is not None:
                 return int(said["code"]), words(int(said["code"]), said.get("text", ""))
@@ -201,14 +201,14 @@ class Orders:
             floor.tell(client, messages.error(order_id, 10148, words(10148, id=order_id, state=order.status)))
             return
         take = floor.faults.take
-        if (meets := take("fill-in-cancel", ref=order.ref, legs=len(order.legs))) is not None:
+        if (meets := take("fill-in-cancel", ref=order.ref, legs=len(order.traded))) is not None:
             self._fill_in_cancel(order, meets)
-        elif take("cancel-ignored", ref=order.ref, legs=len(order.legs)) is not None:
+        elif take("cancel-ignored", ref=order.ref, legs=len(order.traded)) is not None:
             return
-        elif (slow := take("cancel-slow", ref=order.ref, legs=len(order.legs))) is not None:
+        elif (slow := take("cancel-slow", ref=order.ref, legs=len(order.traded))) is not None:
             floor.tell(client, messages.status(order, "PendingCancel"))
             floor.later(float(slow["after_s"]), lambda: self.end(order))
-        elif (said := take("cancel-answer", ref=order.ref, legs=len(order.legs))) is not None:
+        elif (said := take("cancel-answer", ref=order.ref, legs=len(order.traded))) is not None:
             code = int(said["code"])
             if code == 202:
                 self.fills.end(order, "Cancelled")
@@ -255,7 +255,7 @@ class Orders:
         if price is None or size <= 0:
             return
         units = min(order.remaining, size)
-        part = floor.faults.take("partial", ref=order.ref, legs=len(order.legs))
+        part = floor.faults.take("partial", ref=order.ref, legs=len(order.traded))
         if part is not None:
             units, order.held = min(units, int(part["units"])), True
         self.fills.fill(order, units, price)
@@ -307,7 +307,7 @@ class Orders:
         return sum(worst_case(group) for group in groups.values())
 
     def _what_if(self, client: int, asked: OrderRequest) -> None:
-        floor, faults, number = self.floor, self.floor.faults, len(asked.legs)
+        floor, faults, number = self.floor, self.floor.faults, len(asked.legs) or 1
         if faults.take("what-if-silent", ref=asked.ref, legs=number) is not None:
             return
         if (said := faults.take("what-if-rejected", ref=asked.ref, legs=number)) is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Record:
     heard: Callable[[Event], None] = lambda _: None
     _prices: list[tuple[str, int | None]] = field(default_factory=list)
     _changes: int = 0
+    _told: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     # --- by the venue --------------------------------------------------------------------------------------------------
@@ -87,16 +89,21 @@ class Record:
 
     def notify(self) -> None:
         with self._changed:
+            self._told += 1
             self._changed.notify_all()
 
     # --- by whoever asks -----------------------------------------------------------------------------------------------
 
     def wait_for(self, condition: Callable[[], T], timeout_s: float = 10.0) -> T:
         """Wait until a condition on what happened is true; its value, or TimeoutError."""
-        with self._changed:
-            if not self._changed.wait_for(condition, timeout_s):
-                raise TimeoutError(f"not seen within {timeout_s:g} s")
-            return condition()
+        until = time.monotonic() + timeout_s
+        while True:
+            told = self._told
+            if value := condition():  # without the lock: it may ask the venue, which may be telling
+                return value
+            with self._changed:
+                if self._told == told and not self._changed.wait(until - time.monotonic()):
+                    raise TimeoutError(f"not seen within {timeout_s:g} s")
 
     def of(self, ref: str) -> list[Order]:
         """The orders whose ref matches a regular expression, oldest first."""

@@ -173,6 +173,8 @@ class Venue:
         self._sessions.add(session)
         try:
             await session.run()
+        except Exception as error:  # ours, not the client's: loud, and for this session alone
+            self._loop.call_exception_handler({"message": "a session of the venue failed", "exception": error})
         finally:
             self._sessions.discard(session)
             session.closed()

@@ -95,6 +95,16 @@ def test_every_package_is_rejected_and_its_legs_are_not(tws):
     assert [order.status for order in tws.record.of("ENTRY")] == ["Inactive"] * 3
 
 
+def test_single_legs_are_rejected_and_packages_are_not(tws):
+    async def story(ib):
+        tws.arm("reject", times=0, legs=1)
+        ib.placeOrder(option(655, "P"), limit(1.07, ref="leg"))
+        await ib.until(lambda: 201 in ib.codes)
+        await working(ib)
+
+    life(tws, story)
+
+
 def test_an_accepted_order_may_be_told_of_by_nobody_and_a_lost_one_is_nowhere(tws):
     async def story(ib):
         tws.arm("silent-order")
@@ -163,11 +173,10 @@ def test_no_fill_rests_whatever_the_market_does(tws):
 def test_the_status_comes_first_and_the_executions_later(tws):
     async def story(ib):
         tws.arm("late-executions", after_s=0.05)
-        trade = ib.placeOrder(bag(), limit(-0.68))
-        await ib.until(lambda: trade.orderStatus.status == "Filled")
-        assert trade.fills == []
-        assert await ib.reqExecutionsAsync() == []
+        trade, at_the_end = ib.placeOrder(bag(), limit(-0.68)), []
+        trade.filledEvent += lambda trade: at_the_end.append(len(trade.fills))
         await ib.until(lambda: len(trade.fills) == 5)
+        assert at_the_end == [0]
 
     life(tws, story)
 
@@ -240,10 +249,10 @@ def test_a_position_of_one_and_a_half(tws):
 def test_positions_follow_a_fill_late(tws):
     async def story(ib):
         tws.arm("late-positions", after_s=0.05)
-        trade = ib.placeOrder(bag(), limit(-0.68))
-        await ib.until(trade.isDone)
-        assert ib.positions() == []
+        trade, at_the_end = ib.placeOrder(bag(), limit(-0.68)), []
+        trade.filledEvent += lambda _: at_the_end.append(len(ib.positions()))
         await ib.until(lambda: len(ib.positions()) == 4)
+        assert at_the_end == [0]
 
     life(tws, story)
 
@@ -521,7 +530,7 @@ def test_a_client_id_that_is_taken_by_nobody_here(tws):
     async def refused():
         ib = Client()
         with pytest.raises(TimeoutError):
-            await ib.connectAsync("127.0.0.1", tws.port, clientId=21, timeout=SHORT_S)
+            await ib.connectAsync("127.0.0.1", tws.port, clientId=21, timeout=0.6)
         assert 326 in ib.codes
 
     asyncio.run(refused())

@@ -315,6 +315,20 @@ def test_a_position_of_another_day_is_reported_by_name(tws):
     asyncio.run(life())
 
 
+def test_another_thread_waits_for_what_a_client_does_and_may_ask_the_venue_meanwhile(tws):
+    async def story():
+        async with connected(tws.port) as ib:
+            waited = asyncio.get_running_loop().run_in_executor(
+                None, lambda: tws.record.wait_for(lambda: len(tws.positions()) == 4 and tws.order("IC-1-ENTRY-1"), 3)
+            )
+            ib.placeOrder(bag(), limit(-0.68))
+            assert (await waited).status == "Filled"
+            with pytest.raises(TimeoutError, match="not seen within"):
+                tws.record.wait_for(lambda: False, 0.01)
+
+    asyncio.run(story())
+
+
 def test_a_venue_that_is_closed_lets_its_clients_know(tws):
     async def life():
         ib = Client()
