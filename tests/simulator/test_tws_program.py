@@ -222,6 +222,6 @@ def test_classes_holes_ticks_and_the_end_of_the_day(market):
 def test_the_example_of_the_manual_runs_and_prints_what_the_manual_says():
     manual = (HOME / "docs" / "venues.md").read_text().partition("\n## TWS and IB Gateway\n")[2]
     example = manual.partition("```python\n")[2].partition("```")[0]
-    done = subprocess.run([sys.executable, "-c", example], cwd=HOME, capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run([sys.executable, "-c", example], cwd=HOME, capture_output=True, text=True, timeout=90, check=False)
     first, second = done.stdout.splitlines() or [done.stderr, ""]
     assert f"prints `{first}` and `{second}`" in manual
