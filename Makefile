@@ -32,7 +32,7 @@ check: $(READY)  ## style, types, dangerous calls, known holes
 	grep -E "^No known" $(VENV)/audit || echo "pip-audit could not ask for known vulnerabilities: see $(VENV)/audit"
 
 chaos: $(READY)  ## a thousand kills and a thousand days of faults (an hour; CHAOS=50 fewer)
-	CHAOS=$(CHAOS) DAYS=$(CHAOS) $(BIN)/python -m pytest -n 2 --dist loadgroup -rP tests/chaos tests/test_days.py tests/test_worker_process.py
+	CHAOS=$(CHAOS) DAYS=$(CHAOS) $(BIN)/python -m pytest -n 2 --dist loadgroup -rP tests/chaos tests/desk/test_days.py tests/test_worker_process.py
 
 soak: $(READY)  ## seven sessions in one life (a quarter of an hour)
 	SOAK=$(SOAK) $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
@@ -40,7 +40,7 @@ soak: $(READY)  ## seven sessions in one life (a quarter of an hour)
 bench: $(READY)  ## every figure beside what it must reach
 	$(BIN)/python -m benchmarks
 
-$(READY): requirements.txt requirements.lock requirements-dev.txt requirements-replay.txt requirements-brokers.txt
+$(READY): requirements.txt requirements.lock requirements-dev.txt requirements-replay.txt requirements-brokers.txt requirements-ibkr.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.13"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
