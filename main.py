@@ -69,9 +69,8 @@ from events import (
     WorkerStarted,
 )
 from failpoints import hit
-from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
+from utils import VERSION, Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
 
-VERSION = "1.0.0"
 TICK_S = 0.5
 ERRORS_MAX = 3
 ERRORS_WITHIN_S = 60.0

@@ -62,6 +62,8 @@ def mark_of(words: str) -> str:
     for beginning, mark in (("option quotes recorded", "RECORDED"), ("option quotes modelled", "MODELLED")):
         if words.startswith(beginning):
             return mark
+    if words.startswith("the market was a simulator's"):
+        return "SIMULATED"
     return "MADE UP" if "made up" in words else "ASSUMED"
 
 
