@@ -17,7 +17,7 @@ from replay.by_date import ByDate, by_date, error_by_session
 from replay.funnel import counted
 from replay.head import Head
 from replay.options import MODELLED
-from replay.show import OK, as_json, console
+from replay.show import OK, as_json, console, many
 from replay.sweep import Try
 from replay.worth import Part, Worth, equity, money, parts, worth
 from utils import Session, clock_text
@@ -209,13 +209,14 @@ def backtest(chosen: Namespace) -> int:
 
 def tell_worth(told: Measured) -> None:
     found, dates = told.worth, told.by_date
-    console.print(f"{found.sessions} sessions, {found.signals} signals, {found.trades} trades", style="bold")
+    counts = (many(found.sessions, "session"), many(found.signals, "signal"), many(found.trades, "trade"))
+    console.print(", ".join(counts), style="bold")
     held = dates.days[-1].held
     if found.win_rate is None or found.win_rate_low is None or found.win_rate_high is None or found.expectancy is None:
         console.print("no trade" + ("" if held is None else f"; 100 shares of IWM held: {money(held)}"))
         return
     console.print(
-        f"{found.wins} wins, {found.losses} losses: win rate {found.win_rate:.1%}"
+        f"{many(found.wins, 'win')}, {many(found.losses, 'loss')}: win rate {found.win_rate:.1%}"
         f" (95 %: {found.win_rate_low:.1%} to {found.win_rate_high:.1%})"
     )
     factor = "no loss" if found.profit_factor is None else f"{found.profit_factor:.2f}"

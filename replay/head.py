@@ -38,7 +38,7 @@ class Head(Struct, frozen=True):
 
 
 def rules_of(config: Config) -> dict[str, str]:
-    """The settings that rule and differ from their defaults: no address, no folder and no key, for an answer may be shown to others."""
+    """The settings that rule and differ from their defaults: no address, folder or key, for an answer may be shown to others."""
     told = config.non_defaults()
     return {name: told[name] for name in fields() if name in told and name in RULED}
 
