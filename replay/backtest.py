@@ -11,6 +11,7 @@ from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
+from events import Trade
 from replay import by_desk, head, paths, quotes, setting, store, sweep
 from replay import trades as each_trade
 from replay.by_date import ByDate, by_date, error_by_session
@@ -76,7 +77,7 @@ class Measured(Struct):
     error_by_session: float | None
     refused: dict[str, int]
     sensitivity: dict[str, dict[str, Worth]]
-    rows: list[dict[str, Any]]
+    rows: list[tuple[Trade, str]]
 
     @property
     def trades(self) -> list[paths.Closed]:
@@ -88,8 +89,8 @@ class Measured(Struct):
         return {"signals": self.worth.signals, "refused": self.refused, "trades": self.worth.trades}
 
 
-def measured(chosen: Namespace, *, with_rows: bool = False) -> Measured:
-    """Decide the sessions, as they are and varied; `with_rows`: each trade with its words, quotes and readings besides."""
+def measured(chosen: Namespace, *, with_trades: bool = False) -> Measured:
+    """Decide the sessions, as they are and varied; `with_trades`: each trade with its words, quotes and readings besides."""
     source = chosen.source(chosen)
     settings = setting.settings_of(chosen.set)
     config = setting.config_of(settings)
@@ -122,7 +123,7 @@ def measured(chosen: Namespace, *, with_rows: bool = False) -> Measured:
         error_by_session([result.trades for result in results]),
         counted(reason for result in results for reason in result.refused),
         sensitivity,
-        each_trade.of_sessions(source, sessions, results, base, recorded) if with_rows else [],
+        each_trade.of_sessions(source, sessions, results, base, recorded) if with_trades else [],
     )
 
 
@@ -182,9 +183,9 @@ def in_dollars(trade: paths.Closed) -> dict[str, Any]:
 
 
 def backtest(chosen: Namespace) -> int:
-    told = measured(chosen, with_rows=chosen.trades is not None)
+    told = measured(chosen, with_trades=chosen.trades is not None)
     if chosen.trades is not None:
-        each_trade.write(chosen.trades, told.rows)
+        each_trade.write(chosen.trades, [each_trade.row_of(*one) for one in told.rows])
     if chosen.json:
         as_json(document(told))
         return OK

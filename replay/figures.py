@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from events import Trade
+from replay.by_date import ByDate
 from replay.paths import Closed
-from replay.worth import equity
 from signals import Reading
 from utils import NEW_YORK, clock_text
 
@@ -204,28 +204,41 @@ def position_figure(
 # --- many sessions -----------------------------------------------------------------------------------------------------
 
 
-def equity_figure(trades: Sequence[Closed], width: float = WIDE_IN) -> Figure:
-    figure, (panel,) = new_figure((1,), width, 4.0)
-    curve = np.array([0.0, *equity(trades)])
-    panel.step(range(len(curve)), curve, where="post", color=BLUE, linewidth=1.5, label="balance")
+def equity_figure(dates: ByDate, width: float = WIDE_IN) -> Figure:
+    """The balance at each session's end; below it the underlying bought and held, in the same unit."""
+    figure, (panel, held) = new_figure((3, 2), width, 5.6)
+    days = [day.date for day in dates.days]
+    curve = np.array([day.equity for day in dates.days])
+    panel.step(days, curve, where="post", color=BLUE, linewidth=1.5, label="equity")
     below = {"step": "post", "color": RED, "alpha": 0.15, "label": "below its high"}
-    panel.fill_between(range(len(curve)), curve, np.maximum.accumulate(curve), **below)
-    panel.axhline(0, color=GREY, linewidth=0.8)
-    panel.set_xlabel("trades")
-    panel.set_ylabel("dollars")
-    panel.legend(loc="best", fontsize=9)
+    panel.fill_between(days, curve, np.maximum.accumulate(np.maximum(curve, 0.0)), **below)
+    held.plot(
+        days, [nan if day.held is None else day.held for day in dates.days], color=ORANGE, label="100 shares of IWM held"
+    )
+    for one in (panel, held):
+        one.axhline(0, color=GREY, linewidth=0.8)
+        one.set_ylabel("dollars")
+        one.legend(loc="best", fontsize=9)
     return figure
 
 
 def distribution_figure(trades: Sequence[Closed], width: float = WIDE_IN) -> Figure:
     """How often which P&L; no bar holds gains and losses both."""
     figure, (panel,) = new_figure((1,), width, 3.6)
+    edges, counts = bins_of(trades)
+    colours = [GREEN if left >= 0 else RED for left in edges[:-1]]
+    panel.bar(
+        edges[:-1], counts, width=[right - left for left, right in pairwise(edges)], align="edge", color=colours, alpha=0.8
+    )
+    panel.set_xlabel("P&L of a trade, dollars")
+    panel.set_ylabel("trades")
+    return figure
+
+
+def bins_of(trades: Sequence[Closed]) -> tuple[list[float], list[int]]:
+    """Edges in dollars and counts of the distribution of P&L; zero is an edge."""
     pnl = np.array([trade.pnl / 1000 for trade in trades])
     step = max(float(np.ptp(pnl)), 1.0) / min(40, max(10, len(pnl) // 3))
     first, last = np.floor(pnl.min() / step), np.floor(pnl.max() / step)
     counts, edges = np.histogram(pnl, bins=np.arange(first, last + 2) * step)
-    colours = [GREEN if left >= 0 else RED for left in edges[:-1]]
-    panel.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colours, alpha=0.8)
-    panel.set_xlabel("P&L of a trade, dollars")
-    panel.set_ylabel("trades")
-    return figure
+    return edges.tolist(), counts.tolist()

@@ -131,7 +131,7 @@ def difference_of(batch: int, done: Redone) -> Difference:
 def fields_of(then: list[Any], now: list[Any]) -> Iterator[Field]:
     """The actions side by side, those of a kind together, field by field."""
     kinds = [[str(action.get("type")) for action in actions] for actions in (then, now)]
-    for tag, i1, i2, j1, j2 in SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, kinds[0], kinds[1], autojunk=False).get_opcodes():
         if tag == "equal":
             for k in range(i2 - i1):
                 yield from apart(f"{j1 + k + 1} {kinds[1][j1 + k]}", then[i1 + k], now[j1 + k])

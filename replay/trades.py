@@ -48,13 +48,13 @@ def of_sessions(
     results: Sequence[Result],
     one: Try,
     recorded: dict[date, Path],
-) -> list[dict[str, Any]]:
-    """A row for each trade of these results, in order."""
+) -> list[tuple[Trade, str]]:
+    """Each trade of these results in order, as the desk has it, and where its quotes came from."""
     span = (sessions[0].date, sessions[-1].date)
     traded = [session for session, result in zip(sessions, results, strict=True) if result.trades]
     tasks = (delayed(lived)(source, session, one, span, recorded.get(session.date)) for session in traded)
     told = Parallel(n_jobs=1 if len(traded) < FEW else -1, return_as="generator")(tasks)
-    return [row_of(trade, kind) for trades, kind in progress(told, "trades", len(traded)) for trade in trades]
+    return [(trade, kind) for trades, kind in progress(told, "trades", len(traded)) for trade in trades]
 
 
 def row_of(trade: Trade, quotes: str) -> dict[str, Any]:
