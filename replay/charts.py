@@ -22,6 +22,7 @@ from signals import Reading
 from utils import clock_text, contract_name, dollars, new_york, signed_dollars
 
 Trace = dict[str, Any]
+SAID = {"hovertemplate": "%{customdata}"}
 
 
 class Panel(Struct, frozen=True):
@@ -75,13 +76,18 @@ def session_chart(told: Sequence[Reading], trades: Sequence[Trade], blind: Seque
     columns["gates"] = [None if reading is None else bits_of(reading) for _, reading in rows]
     p95 = sorted(value for value in columns["volume_p95"] if value is not None)
     traces = [
-        line("VWAP 1 min", "@t", "@vwap_60", "--vwap", 1.2, hovertemplate="%{y:.2f}"),
-        line("VWAP 5 min", "@t", "@vwap_300", "--trend", 2.6, line={"dash": "dash"}, hovertemplate="%{y:.2f}"),
+        line("VWAP 1m", "@t", "@vwap_60", "--vwap", 1.2, hovertemplate="%{y:.2f}"),
+        line("VWAP 5m", "@t", "@vwap_300", "--trend", 2.6, line={"dash": "dash"}, hovertemplate="%{y:.2f}"),
         line("price", "@t", "@close", "--price", 1.4, hovertemplate="%{y:.2f}"),
         *trade_marks(told, trades),
         line("volume", "@t", "@volume", "--volume", 0.8, yaxis="y2", fill="tozeroy", hovertemplate="%{y:,.0f}"),
         line("95th percentile", "@t", "@volume_p95", "--trend", 1.6, yaxis="y2", hovertemplate="%{y:,.0f}"),
         *(gate_trace(place, name) for place, name in enumerate(GATES, 1)),
+        {
+            **line("conditions that hold", "@t", "@close", "--text 0", 1, showlegend=False),
+            "customdata": "@gates:all",
+            **SAID,
+        },
     ]
     panels = [
         Panel(5, "dollars", {"tickformat": ".2f"}),
@@ -99,7 +105,7 @@ def bits_of(reading: Reading) -> int:
 
 def gate_trace(place: int, name: str) -> Trace:
     """A condition while it holds: a line, and of all together a mark for each second."""
-    trace = line(name, "@t", f"@gates:{place}", "--gain", 9, yaxis="y3", showlegend=False, hovertemplate="holds")
+    trace = line(name, "@t", f"@gates:{place}", "--gain", 9, yaxis="y3", showlegend=False, hoverinfo="skip")
     if place == len(GATES):
         trace |= {"mode": "markers", "marker": {"symbol": "square", "size": 9, "color": "--accent"}}
     return trace
@@ -219,18 +225,17 @@ def equity_chart(dates: ByDate) -> Figure:
         "held_text": [money(day.held) or "not known" for day in days],
         "pnl_text": [f"{money(day.pnl)}: {many(day.trades, 'trade')}, {many(day.wins, 'win')}" for day in days],
     }
-    said = {"hovertemplate": "%{customdata}"}
     colours = ["--gain" if day.pnl > 0 else "--loss" for day in days]
     traces = [
-        line("high", "@day", "@high", "--quiet", 1, line={"dash": "dot"}, customdata="@high_text", **said),
+        line("high", "@day", "@high", "--quiet", 1, line={"dash": "dot"}, customdata="@high_text", **SAID),
         line(
-            "equity", "@day", "@equity", "--price", 2.2, fill="tonexty", fillcolor="--loss 0.12", customdata="@equity_text", **said
+            "equity", "@day", "@equity", "--price", 2.2, fill="tonexty", fillcolor="--loss 0.12", customdata="@equity_text", **SAID
         ),
         {
             "type": "bar", "name": "P&L of the day", "x": "@day", "y": "@pnl", "yaxis": "y2", "marker": {"color": colours},
-            "customdata": "@pnl_text", "showlegend": False, **said,
+            "customdata": "@pnl_text", "showlegend": False, **SAID,
         },
-        line("100 shares of IWM held", "@day", "@held", "--leader", 2, yaxis="y3", customdata="@held_text", **said),
+        line("100 IWM held", "@day", "@held", "--leader", 2, yaxis="y3", customdata="@held_text", **SAID),
     ]  # fmt: skip
     dollars_ = {"tickformat": "$,.0f"}
     panels = [Panel(4, "equity, $", dollars_), Panel(2, "a day, $", dollars_), Panel(2.5, "IWM held, $", dollars_)]

@@ -23,7 +23,7 @@ from replay import head, paths, redo, setting, store
 from replay.bars import NS, calendar_of, days_of, load, sessions_of
 from replay.head import Head
 from replay.quotes import assumed_of, quotes_of
-from replay.show import OK, ReplayError, as_json, console, many, progress, trade_row, trades_table
+from replay.show import OK, ReplayError, as_json, console, many, named, progress, trade_row, trades_table
 from replay.world import Options
 from signals import Reading, Windows
 from utils import SessionCalendar, clock_text, signed_dollars
@@ -123,7 +123,7 @@ def run(chosen: Namespace) -> int:
     head.tell(top)
     console.print(trades_table(trades, f"{known.days[0].session.date}…{known.days[-1].session.date}", quotes))
     for note in refused(noted):
-        console.print(Text(f"{clock_text(note.at)} {note.kind}: {note.body['refused']}", style="dim"))
+        console.print(Text(f"{clock_text(note.at)} {note.kind}: {named(str(note.body['refused']))}", style="dim"))
     counts = (many(len(signals), "signal"), many(record.wins, "win"), many(record.losses, "loss"))
     console.print(f"{', '.join(counts)}, {signed_dollars(record.balance)}")
     return OK

@@ -19,7 +19,7 @@ from disk.tape import Recorded
 from events import AnyEvent
 from replay import head, redo, store
 from replay.head import Head
-from replay.show import DIFFERS, OK, ReplayError, as_json, console, many, progress, trade_row, trades_table
+from replay.show import DIFFERS, OK, ReplayError, as_json, console, many, named, progress, trade_row, trades_table
 from utils import clock_text, signed_dollars
 
 RECORDED = "everything as the worker recorded it on its tape: bars, chains, quotes and answers"
@@ -170,7 +170,9 @@ def run(chosen: Namespace, day: date) -> int:
     for position, reason in story.voided:
         console.print(Text(f"{position.id} voided: {reason}", style="dim"))
     for note in story.noted:
-        console.print(Text(f"{clock_text(note.at)} {note.kind} {note.body.get('refused') or ''}".rstrip(), style="dim"))
+        console.print(
+            Text(f"{clock_text(note.at)} {note.kind} {named(str(note.body.get('refused') or ''))}".rstrip(), style="dim")
+        )
     console.print(f"{many(record.wins, 'win')}, {many(record.losses, 'loss')}, {signed_dollars(record.balance)}")
     if differing:
         console.print(Text(f"{differing} batches were decided otherwise when they were live: see verify", style="red"))

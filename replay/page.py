@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -25,7 +25,8 @@ STATIC = Path(__file__).parent / "static"
 PAGE_CSS = Path(__file__).parents[1] / "dashboard" / "static" / "page.css"
 LONG = 34  # letters of a cell that is broken into lines
 FOOT = "Times are New York's. A pointer reads the figures; dragging zooms, a double click goes back."
-BROAD = 8  # columns of a table that takes a row of its own, and is stacked on a phone
+BROAD = 8  # columns of a table that takes a row of its own
+STACKED = 6  # columns of a table that is stacked on a phone, each row a block
 
 
 class Cell(NamedTuple):
@@ -126,7 +127,7 @@ def table(
     if rows:
         names = "".join(f"<th{' class=left' * (place in left)}>{escape(name)}</th>" for place, name in enumerate(head))
         body = "".join(f"<tr>{''.join(td(cell, head[k], k in left) for k, cell in enumerate(row))}</tr>" for row in rows)
-        stacked = " class=stacked" if broad else ""
+        stacked = " class=stacked" if len(head) >= STACKED else ""
         inner = f"<table{stacked}><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
     classes = "card broad" if broad else "card"
     return f'<section class="{classes}" tabindex="0"><h2>{escape(title)}</h2>{inner}</section>'
@@ -135,6 +136,6 @@ def table(
 def td(cell: str | Cell, name: str, left: bool) -> str:
     cell = cell if isinstance(cell, Cell) else Cell(cell)
     classes = [cell.manner, "left" * left, "long" * (len(cell.text) > LONG)]
-    parts: dict[str, Any] = {"class": " ".join(filter(None, classes)), "title": cell.behind, "data-name": name}
+    parts = {"class": " ".join(filter(None, classes)), "title": cell.behind, "data-name": name}
     attributes = "".join(f' {key}="{escape(text)}"' for key, text in parts.items() if text)
     return f"<td{attributes}>{escape(cell.text)}</td>"

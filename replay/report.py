@@ -40,7 +40,7 @@ from replay.by_date import Day as OfDay
 from replay.figures import Limits, Mark
 from replay.page import Cell, Page, table
 from replay.quotes import assumed_of, quotes_of, recorded_of
-from replay.show import OK, ReplayError, as_json, console, many, progress
+from replay.show import OK, ReplayError, as_json, console, many, named, progress
 from replay.sweep import figures as texts_of
 from replay.world import Sat
 from replay.worth import Part, Worth, money, parts, worth
@@ -168,7 +168,7 @@ def show(made: Report, config: Config, told: Session, quotes: str, blind: Sequen
 def funnel_of(told: Session) -> str:
     """The signals without an entry, each with its reason."""
     refused = [(note, str(note.body["refused"])) for note in told.noted if note.body.get("refused")]
-    rows = [[clock_text(note.at), note.kind, words] for note, words in refused]
+    rows: list[list[str | Cell]] = [[clock_text(note.at), note.kind, Cell(named(words), words)] for note, words in refused]
     counts = funnel.counted(funnel.reasons_of(told.noted))
     title = f"Signals without an entry: {sum(counts.values())} of {len(told.signals)}"
     return table(title, ("at", "what", "why it bought nothing"), rows, left=(1, 2))

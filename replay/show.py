@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -70,6 +71,11 @@ def mark_of(words: str) -> str:
     """The word before a sentence of the head: what was modelled, assumed or made up is not taken for what was recorded."""
     found = next((mark for beginning, mark in MARKS if words.startswith(beginning)), None)
     return found or ("MADE UP" if "made up" in words else "ASSUMED")
+
+
+def named(text: str) -> str:
+    """A sentence with the names of its contracts in place of their tickers."""
+    return re.sub(r"O:[A-Z]{1,6}\d{6}[CP]\d{8}", lambda ticker: contract_name(ticker[0]), text)
 
 
 def many(count: int, word: str) -> str:

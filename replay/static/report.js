@@ -11,7 +11,13 @@ async function unpacked(id) {
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-// A figure's description with its colours ("--gain", "--price 0.15") and columns ("@close"; "@gates:3" is one condition) put in.
+// `1, 2, 5`: the conditions that hold at a second.
+function holding(bits) {
+  if (bits === null) return "nothing known";
+  return Array.from({ length: GATES - 1 }, (_, place) => place + 1).filter((place) => (bits >> (place - 1)) & 1).join(", ") || "none";
+}
+
+// A figure's description with its colours ("--gain", "--price 0.15") and columns ("@close"; "@gates:3" is one condition, "@gates:all" names those that hold) put in.
 function resolved(value, columns) {
   if (Array.isArray(value)) return value.map((one) => resolved(one, columns));
   if (value && typeof value === "object") {
@@ -24,6 +30,7 @@ function resolved(value, columns) {
   }
   if (!value.startsWith("@")) return value;
   const [name, place] = value.slice(1).split(":");
+  if (place === "all") return columns[name].map(holding);
   return place ? columns[name].map((bits) => (bits !== null && (bits >> (place - 1)) & 1 ? GATES + 1 - place : null)) : columns[name];
 }
 
@@ -40,7 +47,8 @@ function layout(figure, narrow) {
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--text") } },
     dragmode: narrow ? false : "zoom",
     showlegend: figure.legend,
-    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", traceorder: "normal", ...(narrow ? { entrywidth: 0.33, entrywidthmode: "fraction", font: { size: 10 } } : {}) },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--quiet"), activecolor: colour("--accent") },
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", traceorder: "normal", ...(narrow ? { entrywidth: 0.48, entrywidthmode: "fraction", font: { size: 10 } } : {}) },
     bargap: 0.05,
     barmode: "overlay",
     xaxis: { ...axis, type: figure.x === "number" ? "linear" : "date", anchor: `y${figure.panels.length > 1 ? figure.panels.length : ""}`,
@@ -65,7 +73,7 @@ function draw() {
   const narrow = innerWidth <= NARROW;
   for (const figure of figures) {
     const traces = resolved(figure.traces, figure.columns);
-    const options = { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+    const options = { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover", modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]] };
     Plotly.react(byId(figure.name), traces, layout(figure, narrow), options);
   }
 }
