@@ -80,7 +80,8 @@ def of_session(source: store.Source, session: Session, tries: Sequence[Try], spa
     day = source.day(session, store.calendar_between(*span))
     ready = {delay_s: paths.ready(day, delay_s) for delay_s in {one.delay_s for one in tries}}
     first = float(day.own.open[0])
-    chains = {one.seed: options.chain_of(day.seed if one.seed is None else one.seed, session, first) for one in tries}
+    seeds = {one.seed for one in tries}
+    chains = {seed: options.chain_of(day.seed if seed is None else seed, session, first) for seed in seeds}
     prices = (first, float(day.own.close[-1]))
     return [
         paths.fast(one.config, ready[one.delay_s]._replace(chain=chains[one.seed]), one.rules)._replace(prices=prices)
