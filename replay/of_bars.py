@@ -19,10 +19,11 @@ from rich.text import Text
 import pnl_tracker
 from config import Config
 from events import Bar, Noted, Trade
-from replay import paths, redo, setting, store
+from replay import head, paths, redo, setting, store
 from replay.bars import NS, calendar_of, days_of, load, sessions_of
+from replay.head import Head
 from replay.quotes import assumed_of, quotes_of
-from replay.show import OK, ReplayError, as_json, console, mark_of, progress, trade_row, trades_table
+from replay.show import OK, ReplayError, as_json, console, many, named, progress, trade_row, trades_table
 from replay.world import Options
 from signals import Reading, Windows
 from utils import SessionCalendar, clock_text, signed_dollars
@@ -97,14 +98,16 @@ def run(chosen: Namespace) -> int:
         noted += sat.noted
     record = pnl_tracker.fold(trades)
     signals = [note for note in noted if note.kind == "signal"]
+    top = head_of(chosen, known)
     if chosen.json:
         as_json(
             {
                 "ok": True,
+                "head": top,
                 "source": "files",
                 "sessions": [day.session.date for day in known.days],
                 "bars": sum(len(day.own) for day in known.days),
-                "modelled": known.assumed,
+                "modelled": top.words,
                 "settings": known.config.non_defaults(),
                 "signals": len(signals),
                 "refused": [
@@ -117,11 +120,12 @@ def run(chosen: Namespace) -> int:
             }
         )
         return OK
-    tell_head(known)
+    head.tell(top)
     console.print(trades_table(trades, f"{known.days[0].session.date}…{known.days[-1].session.date}", quotes))
     for note in refused(noted):
-        console.print(Text(f"{clock_text(note.at)} {note.kind}: {note.body['refused']}", style="dim"))
-    console.print(f"{len(signals)} signals, {record.wins}W-{record.losses}L, {signed_dollars(record.balance)}")
+        console.print(Text(f"{clock_text(note.at)} {note.kind}: {named(str(note.body['refused']))}", style="dim"))
+    counts = (many(len(signals), "signal"), many(record.wins, "win"), many(record.losses, "loss"))
+    console.print(f"{', '.join(counts)}, {signed_dollars(record.balance)}")
     return OK
 
 
@@ -130,11 +134,10 @@ def refused(noted: list[Noted]) -> list[Noted]:
     return [note for note in noted if note.kind in ("signal", "near miss") and note.body.get("refused")]
 
 
-def tell_head(known: Given) -> None:
-    for words in known.assumed:
-        console.print(Text(f"{mark_of(words)}  {words}", style="yellow"))
-    for name, text in known.config.non_defaults().items():
-        console.print(Text(f"{name}={text}", style="dim"))
+def head_of(chosen: Namespace, known: Given) -> Head:
+    """The head of an answer about these sessions."""
+    days = [day.session.date for day in known.days]
+    return head.made(chosen, days, known.config, known.assumed, seeds=head.seeds_of(chosen, known.assumed))
 
 
 # --- every second's readings -------------------------------------------------------------------------------------------

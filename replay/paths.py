@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from config import Config
 from events import ExitReason
-from replay import kernel, options, positions, setting
+from replay import funnel, kernel, options, positions, setting
 from replay.bars import Floats, Seconds
 from replay.world import Modelled, Options, Sat, Watch, World, in_order, useful_polls
 from utils import Session, SessionCalendar
@@ -41,10 +41,15 @@ class Closed(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The trades and the moments of the signals of one session."""
+    """The trades and the moments of the signals of one session, and why a signal became no trade, in order.
+
+    `prices`: the underlying's first and last, in dollars, where they are known.
+    """
 
     trades: tuple[Closed, ...]
     signals: tuple[float, ...]
+    refused: tuple[str, ...] = ()
+    prices: tuple[float, ...] = ()
 
 
 def day_of(bars: Seconds, leader: Seconds | None, session: Session, profile: tuple[float, ...] | None, seed: int = 1) -> Day:
@@ -97,7 +102,7 @@ def result_of(sat: Sat, quotes: str = "modelled") -> Result:
         )
         for trade in sat.trades
     )
-    return Result(trades, tuple(sat.signals))
+    return Result(trades, tuple(sat.signals), funnel.reasons_of(sat.noted))
 
 
 # --- the kernel --------------------------------------------------------------------------------------------------------
@@ -132,14 +137,15 @@ def fast(config: Config, given: Ready, rules: kernel.Rules | None = None) -> Res
     """The same session in compiled code."""
     rules, hours = rules or setting.rules_of(config), setting.hours_of(config, given.day.session)
     signals = kernel.signals_of(given.readings, rules, hours)
-    rows = positions.trades_of(given.readings, signals, given.prices, given.chain, rules, hours)
+    rows, fates = positions.trades_of(given.readings, signals, given.prices, given.chain, rules, hours)
     trades = tuple(
         Closed(
             row[0], row[1], int(row[2]), int(row[3]), int(row[4]), int(row[5]), positions.REASONS[int(row[6])], int(row[7])
         )
         for row in rows.tolist()
     )
-    return Result(trades, tuple(signals[:, 0].tolist()))
+    words = funnel.words_of(config, given.day.session)
+    return Result(trades, tuple(signals[:, 0].tolist()), tuple(words[fate] for fate in fates.tolist() if fate))
 
 
 # --- compared ----------------------------------------------------------------------------------------------------------

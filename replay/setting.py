@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 
 import risk_manager
-from config import Config, ConfigError, misspelt
+from config import Config, ConfigError, fields, misspelt
 from contract_selector import band
 from disk.tape import STAND_INS
 from replay.bars import Floats, Seconds
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
     from replay.kernel import Hours, Rules, Stream
 
 KEYS = {name: STAND_INS[name] for name in ("POLYGON_API_KEY", "PUSHOVER_TOKEN", "PUSHOVER_USER_KEY")}
+_OF_READINGS = """
+WARMUP_SECONDS VWAP_TREND_FILTER RELATIVE_VOLUME_FILTER LEADERSHIP_FILTER RELATIVE_VOLUME_MIN SPY_IWM_LAG_THRESHOLD
+"""
+_OF_TRADES = """
+ENTRY_COOLDOWN_SECONDS SIGNAL_COOLDOWN_SECONDS SIGNAL_MAX_AGE_SECONDS MAX_TRADES_PER_DAY DAILY_LOSS_HALT DELTA_MIN DELTA_MAX
+DELTA_WIDEN MIN_NBBO_SIZE MAX_SPREAD_PERCENT MIN_VOLUME MIN_OPEN_INTEREST QUOTE_MAX_AGE_SECONDS MAX_CONTRACTS_TO_TRACK
+ENTRY_SLIPPAGE FEE_PER_CONTRACT STOP_LOSS_PERCENT STOP_CONFIRM_QUOTES MAX_GIVEBACK_PERCENT TIGHTEN_GIVEBACK_PERCENT
+CHAIN_POLL_SECONDS EXIT_POLL_SECONDS NO_ENTRY_AFTER HARD_TIME_STOP
+"""
+READ = frozenset(_OF_READINGS.split())  # what the readings and conditions 1-7 read
+RULED = READ | frozenset(_OF_TRADES.split())  # what the rules of a session read, whichever path decides
 FILLS = {"as ruled": 0, "mid": 1, "one tick worse": 2}
 
 
@@ -37,10 +49,30 @@ def config_of(settings: dict[str, str]) -> Config:
 
 
 def settings_of(pairs: list[str]) -> dict[str, str]:
-    """`NAME=VALUE` texts as a mapping."""
+    """`NAME=VALUE` texts as a mapping. ReplayError for what is none, is no setting, changes nothing here, or is given two values."""
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise ReplayError(f"{bad[0]} is no setting: NAME=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs)
+    given: dict[str, str] = {}
+    for name, value in (pair.split("=", 1) for pair in pairs):
+        if given.setdefault(name, value) != value:
+            raise ReplayError(f"{name} is given twice: {given[name]} and {value}")
+    check_names(list(given))
+    return given
+
+
+def check_names(names: list[str], obeyed: frozenset[str] = RULED) -> None:
+    """ReplayError names every one that is no setting of the worker, or one that no decision of a replay reads."""
+    faults = []
+    for name in names:
+        if name in obeyed:
+            continue
+        near = get_close_matches(name, obeyed, 1)
+        if name in fields():
+            faults.append(f"{name} changes nothing here")
+        else:
+            faults.append(f"{name} is no setting" + (f"; {near[0]} is the nearest" if near else ""))
+    if faults:
+        raise ReplayError("\n".join(faults))
 
 
 def percent(value: Decimal) -> tuple[int, int]:

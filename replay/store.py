@@ -69,9 +69,10 @@ class Stored(NamedTuple):
 
 
 class MadeUp(NamedTuple):
-    """Sessions made up from a seed."""
+    """Sessions made up from a seed; `quote_seed` of their modelled quotes, None: the same."""
 
     seed: int
+    quote_seed: int | None = None
 
     @property
     def words(self) -> list[str]:
@@ -89,7 +90,8 @@ class MadeUp(NamedTuple):
         from replay import made  # the simulator's market takes a second to load
 
         one = made.session_of(self.seed, session)
-        return paths.Day(session, one.own, one.leader, one.profile, seed=self.seed)
+        quotes = self.seed if self.quote_seed is None else self.quote_seed
+        return paths.Day(session, one.own, one.leader, one.profile, seed=quotes)
 
 
 class Filed(NamedTuple):
