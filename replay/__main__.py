@@ -6,13 +6,15 @@
     near-misses DATE|FILE       the seconds with one gate missing, and which contract filter emptied the list
     verify DATE                 a recorded day decided again, byte for byte
     inspect DATE                what is on the tape of a day
+    profile FILE... --out FILE  the average minute volumes that condition 6 needs, made of minute or second bars
     fetch SYMBOL FROM TO        history by REST into the local store
     backtest FROM TO            many sessions: win rate with its interval, and what it hangs on
     sweep --grid FILE FROM TO   many settings over many sessions, on all cores or a cluster
     report DATE|FROM TO         one HTML page, with its figures
     bench --days N              the speed of the two paths, and whether they decide the same
 
-FILE holds second bars (timestamp_ns_utc, open, high, low, close, volume, vwap; CSV, gzip or Parquet).
+FILE holds second bars: CSV, Parquet or the feed's JSON, packed or not, a zip or a folder; columns timestamp_ns_utc, open, high, low,
+close, volume, vwap, or the feed's own (t, o, h, l, c, v, vw; window_start, ticker).
 
 Every command takes --json. Exit codes: 0 done; 1 a difference was found; 2 it could not be done, and why is on the error stream.
 """
@@ -22,9 +24,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dotenv import dotenv_values
 
@@ -40,10 +43,19 @@ def data_dir() -> Path:
     return Path(given).expanduser()
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusals are JSON too, where `--json` was asked for."""
+
+    json = False
+
+    def error(self, message: str) -> NoReturn:
+        if Parser.json:
+            as_json({"ok": False, "error": message})
+        super().error(message)
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="python -m replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    top = Parser(prog="python -m replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, words: str) -> argparse.ArgumentParser:
@@ -68,6 +80,11 @@ def parser() -> argparse.ArgumentParser:
     inspect = command("inspect", "what is on the tape of a day")
     inspect.add_argument("date", type=date.fromisoformat, metavar="DATE")
     inspect.add_argument("--events", metavar="NAMES", help="show the events of these kinds, such as ChainFailed,FeedDropped")
+    profile = command(
+        "profile", "a file for --profile: average minute volumes of the last ten full sessions in files of bars"
+    )
+    profile.add_argument("what", nargs="+", type=Path, metavar="FILE", help="files of minute or second bars")
+    profile.add_argument("--out", type=Path, default=Path("profile.json"), metavar="FILE", help="(profile.json)")
     fetch = command("fetch", "history by REST into the local store, resumable")
     fetch.add_argument("symbol", metavar="SYMBOL", type=str.upper)
     between(fetch)
@@ -142,14 +159,15 @@ def of_sessions(command: argparse.ArgumentParser, *, one_day: bool = False) -> N
 def source_of(chosen: argparse.Namespace) -> Source:
     """Where the sessions come from, as the command line says."""
     from config import Config
-    from replay import setting, store
+    from replay import store
+    from replay.files.profile import profile
 
     if chosen.made is not None:
         return store.MadeUp(chosen.made)
-    profile = setting.profile_of(chosen.profile) if chosen.profile else None
+    minutes = profile(chosen.profile) if chosen.profile else None
     if chosen.bars:
-        return store.Filed(tuple(chosen.bars), chosen.spy, profile, chosen.seed)
-    return store.Stored(chosen.data_dir, Config.symbol, Config.leader, profile, chosen.seed)
+        return store.Filed(tuple(chosen.bars), chosen.spy, minutes, chosen.seed, (chosen.first, chosen.last or chosen.first))
+    return store.Stored(chosen.data_dir, Config.symbol, Config.leader, minutes, chosen.seed)
 
 
 def seconds(text: str) -> float:
@@ -169,19 +187,35 @@ def whole(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    chosen = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    Parser.json = "--json" in given
+    chosen = parser().parse_args(given)
     from disk import tape
 
     try:
         return act(chosen)
     except (ReplayError, tape.TapeError) as fault:
-        if chosen.json:
-            as_json({"ok": False, "error": str(fault)})
-        errors.print(str(fault), style="red", markup=False, soft_wrap=True)
-        return CANNOT
+        return cannot(chosen, str(fault))
     except BrokenPipeError:
         sys.stderr.close()
         return CANNOT
+    except Exception as fault:
+        # 1 means "a difference was found": what nobody thought of must not be taken for it
+        return cannot(chosen, f"{type(fault).__name__}: {fault} (unforeseen, in {place_of(fault)})")
+
+
+def cannot(chosen: argparse.Namespace, words: str) -> int:
+    """Say on the error stream, and as JSON where that was asked for, why it could not be done."""
+    if chosen.json:
+        as_json({"ok": False, "error": words})
+    errors.print(words, style="red", markup=False, soft_wrap=True)
+    return CANNOT
+
+
+def place_of(fault: BaseException) -> str:
+    """The innermost file and line of a fault."""
+    last = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def act(chosen: argparse.Namespace) -> int:
@@ -207,6 +241,10 @@ def act(chosen: argparse.Namespace) -> int:
             from replay import why
 
             return why.why(chosen) if chosen.command == "why" else why.near_misses(chosen)
+        case "profile":
+            from replay.files.profile import make
+
+            return make(chosen)
         case "fetch":
             from replay.fetch import fetch
 

@@ -59,7 +59,11 @@ class bar:
 
 def mark_of(words: str) -> str:
     """The word before a sentence of the head: what was modelled, assumed or made up is not taken for what was recorded."""
-    for beginning, mark in (("option quotes recorded", "RECORDED"), ("option quotes modelled", "MODELLED")):
+    for beginning, mark in (
+        ("option quotes recorded", "RECORDED"),
+        ("option quotes modelled", "MODELLED"),
+        ("rows of ", "READ"),
+    ):
         if words.startswith(beginning):
             return mark
     return "MADE UP" if "made up" in words else "ASSUMED"
