@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from replay.bars import NS
 from replay.show import ReplayError
 
@@ -49,9 +51,10 @@ def of_text(name: str, column: polars.Series) -> Stamps:
     import polars
 
     given = column.drop_nulls()
+    given = given.filter(given != "")
     if not len(given):
         raise ReplayError(f"{name}: empty")
-    if rounded := given.filter(given.str.contains(r"^\d\.?\d*[eE]\+?\d+$")).to_list():
+    if rounded := given.filter(given.str.contains(r"^\d[.,]?\d*[eE]\+?\d+$")).to_list():
         raise ReplayError(f"{name}: {rounded[0]} was rounded by a spreadsheet; export the times as text, or the file anew")
     if given.str.contains(r"^\d+(\.\d+)?$").mean() >= 0.5:  # type: ignore[operator]
         whole = column.str.replace(r"\.0*$", "")
@@ -75,12 +78,11 @@ def of_text(name: str, column: polars.Series) -> Stamps:
 def of_numbers(name: str, column: polars.Series) -> Stamps:
     import polars
 
-    middle = column.cast(polars.Float64).fill_nan(None).median()
-    unit = next(
-        (unit for unit, ns in UNITS.items() if isinstance(middle, float) and EARLIEST_S <= middle * ns / NS < LATEST_S), None
-    )
+    known = column.cast(polars.Float64).fill_nan(None).drop_nulls().to_numpy()
+    middle = float(np.median(known)) if len(known) else 0.0
+    unit = next((unit for unit, ns in UNITS.items() if EARLIEST_S <= middle * ns / NS < LATEST_S), None)
     if unit is None:
-        raise ReplayError(f"{name}: {middle if middle is None else f'{middle:g}'} is no Unix time in ns, µs, ms or s")
+        raise ReplayError(f"{name}: {middle:.16g} is no Unix time in ns, µs, ms or s")
     ns = UNITS[unit]
     sound = (column >= EARLIEST_S * (NS // ns)) & (column < LATEST_S * (NS // ns))
     kept = column.to_frame().select(polars.when(sound).then(polars.col(column.name)))[column.name]
