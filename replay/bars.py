@@ -67,8 +67,9 @@ def kept(path: Path) -> Seconds:
 
     try:
         table = polars.read_parquet(path, parallel="none")  # the sessions are side by side already
-        columns = [table[name].to_numpy(writable=True) for name in NAMES]
-        bars = Seconds(table["timestamp_ns_utc"].to_numpy() // NS, *columns)
+        # all columns at once: a page of memory that is new costs more than what is written to it; whole seconds are exact so
+        every = table.select("timestamp_ns_utc", *NAMES).cast(polars.Float64).to_numpy(writable=True)
+        bars = Seconds((every[:, 0] / NS).astype(np.int64), *(every[:, place] for place in range(1, len(NAMES) + 1)))
     except FileNotFoundError:
         raise ReplayError(f"{path} is not there") from None
     except (OSError, polars.exceptions.PolarsError, polars.exceptions.PanicException, TypeError) as fault:
