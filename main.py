@@ -50,6 +50,7 @@ from events import (
     AnyAction,
     AnyEvent,
     Backfill,
+    CancelReceipt,
     CheckPhone,
     Commit,
     Deliver,
@@ -63,6 +64,7 @@ from events import (
     RefreshQuotes,
     Remembered,
     StopRequested,
+    TakeBack,
     ThreadFailed,
     UnwatchContract,
     WatchContract,
@@ -164,23 +166,24 @@ class Worker:
 
     def _loop(self) -> None:
         """Take in what waits, decide, hand over; every half second, time itself is an event."""
-        tick_at = self.clock.now()
+        tick_at, moved = self.clock.steady(), self.clock.moved()
         stop_said = False
         while self.exit_code is None:
             self.beat_at = time.monotonic()
             hit("main.loop")
-            events = self.inbox.take(self.clock.real_seconds(max(tick_at - self.clock.now(), 0.0)))
-            now = self.clock.now()
+            events = self.inbox.take(self.clock.real_seconds(max(tick_at - self.clock.steady(), 0.0)))
+            now, steady = self.clock.now(), self.clock.steady()
+            moved_s = self.clock.moved() - moved
             if self.asked_to_stop is not None and not stop_said:
                 stop_said = True
                 events.append(StopRequested(at=now, reason=self.asked_to_stop))
-            if now >= tick_at:
-                tick_at = max(tick_at + TICK_S, now + TICK_S / 2)
+            if steady >= tick_at or moved_s:
+                tick_at, moved = max(tick_at + TICK_S, steady + TICK_S / 2), moved + moved_s
                 self._watch_edges()
-                events.append(HalfSecondPassed(at=now))
+                events.append(HalfSecondPassed(at=now, moved_s=moved_s))
             if events:
                 self._decide(events)
-            if self.view is None or time.monotonic() - self.view.made_at >= LOOK_S:
+            if self.view is None or moved_s or time.monotonic() - self.view.made_at >= LOOK_S:
                 self.view = look(self.desk, self.inbox, len(self.replaced), self.clock.now())
 
     def _decide(self, events: list[AnyEvent]) -> None:
@@ -229,7 +232,10 @@ class Worker:
                 self.edges["phone sell"].put(action)
             case Deliver():
                 self.edges["phone"].put(action, PHONE_RANKS[action.kind])
-            case PollReceipt() | CheckPhone():
+            case TakeBack():
+                for lane in ("phone", "phone sell"):
+                    self.edges[lane].put(action)
+            case PollReceipt() | CancelReceipt() | CheckPhone():
                 self.edges["phone"].put(action, PHONE_RANKS["OPS"])
             case RefreshQuotes() | WatchContract() | UnwatchContract():
                 self.edges["quotes"].put(action)
@@ -344,7 +350,7 @@ def say_at_once(config: Config, clock: Clock, alert: Alert) -> None:
 
 def patience(action: AnyAction) -> int:
     """What the phone waits for goes ahead, and the log's words last: to format them takes as long as to begin a commit."""
-    return 0 if isinstance(action, (Commit, Deliver)) else 2 if isinstance(action, Explain) else 1
+    return 0 if isinstance(action, (Commit, Deliver, TakeBack)) else 2 if isinstance(action, Explain) else 1
 
 
 def main(arguments: list[str]) -> int:

@@ -93,9 +93,22 @@ def booked(record: Record, pnl: Mills | None) -> Record:
     )
 
 
-def profit(entry: Mills, exit: Mills, fee: Mills = 0) -> Mills:
-    """P&L of one contract bought and sold: (exit - entry) x 100 shares, the fee off each way."""
-    return (exit - entry) * SHARES - 2 * fee
+def profit(entry: Mills, exit: Mills, fees: Mills = 0) -> Mills:
+    """P&L of one contract bought and sold: (exit - entry) x 100 shares - the fees of both ways. Every P&L is made here."""
+    return (exit - entry) * SHARES - fees
+
+
+def if_sold_now(side: Position, fee: Mills) -> Mills | None:
+    """What the assumed trade would book at the last bid, `fee` off each way; None before a bid was seen."""
+    return None if side.last_bid is None else profit(side.entry, side.last_bid, 2 * fee)
+
+
+def own_if_sold_now(side: Position, fee: Mills) -> Mills | None:
+    """What the owner has made of it, or would by selling at the last bid, `fee` off each way; None if he told nothing."""
+    sold = side.last_bid if side.real_exit is None else side.real_exit
+    if sold is None or side.real_entry is side.real_exit is None:
+        return None
+    return profit(side.entry if side.real_entry is None else side.real_entry, sold, 2 * fee)
 
 
 def settle(
@@ -131,7 +144,7 @@ def settle(
         reason=reason,
         detail=detail,
         fees=2 * fee,
-        pnl=None if exit is None else profit(position.entry, exit, fee),
+        pnl=None if exit is None else profit(position.entry, exit, 2 * fee),
         stale=stale,
         signal=position.signal,
     )
@@ -140,7 +153,7 @@ def settle(
 
 def resolved(trade: Trade, exit: Mills, detail: str) -> Trade:
     """An unresolved trade whose worth at the end became known after all."""
-    known = replace(trade, exit=exit, detail=detail, pnl=(exit - trade.entry) * SHARES - trade.fees)
+    known = replace(trade, exit=exit, detail=detail, pnl=profit(trade.entry, exit, trade.fees))
     return told(known, real_entry=trade.real_entry, real_exit=trade.real_exit, skipped=trade.skipped)
 
 
@@ -149,7 +162,7 @@ def told(trade: Trade, *, real_entry: Mills | None, real_exit: Mills | None, ski
     bought = trade.entry if real_entry is None else real_entry
     sold = trade.exit if real_exit is None else real_exit
     silent = skipped or real_entry is real_exit is None
-    own = None if silent or sold is None else profit(bought, sold) - trade.fees
+    own = None if silent or sold is None else profit(bought, sold, trade.fees)
     return replace(trade, real_entry=real_entry, real_exit=real_exit, skipped=skipped, real_pnl=own)
 
 

@@ -16,7 +16,7 @@ from dashboard.view import View
 from desk.state import Chain, Holding, Seeking, Settling, State
 from events import ChainRow, Mills, Outgoing, Position, Trade
 from signals import Gate
-from utils import SHARES, clock_text, dollars, new_york, signed_dollars
+from utils import clock_text, dollars, new_york, signed_dollars, to_mills
 
 if TYPE_CHECKING:
     from config import Config
@@ -227,6 +227,7 @@ def position(config: Config, view: View) -> Section | None:
     if not isinstance(phase, Holding):
         return None
     held, mark = phase.position, phase.position.last_mark
+    fee = to_mills(config.fee_per_contract)
     age = None if phase.quote_at is None else int(phase.quote_at)
     return {
         "id": held.id,
@@ -239,22 +240,18 @@ def position(config: Config, view: View) -> Section | None:
         "quote_at": age,
         "peak": dollars(held.peak),
         "change": "" if mark is None else f"{float(Fraction(mark, held.entry) - 1):+.1%}",
-        "worth": "" if held.last_bid is None else signed_dollars((held.last_bid - held.entry) * SHARES),
+        "worth": signed(pnl_tracker.if_sold_now(held, fee)),
         "real_entry": "" if held.real_entry is None else dollars(held.real_entry),
         "real_exit": "" if held.real_exit is None else dollars(held.real_exit),
         "skipped": held.skipped,
-        "real_worth": real_worth(held),
+        "real_worth": signed(pnl_tracker.own_if_sold_now(held, fee)),
         "blind": blindness(view, phase),
         "exits": exits(config, view, phase),
     }
 
 
-def real_worth(held: Position) -> str:
-    """What the owner has made of it, or would by selling now; empty if he told nothing."""
-    sold = held.last_bid if held.real_exit is None else held.real_exit
-    if sold is None or held.real_entry is held.real_exit is None:
-        return ""
-    return signed_dollars((sold - (held.entry if held.real_entry is None else held.real_entry)) * SHARES)
+def signed(mills: Mills | None) -> str:
+    return "" if mills is None else signed_dollars(mills)
 
 
 def blindness(view: View, holding: Holding) -> str:

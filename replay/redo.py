@@ -23,6 +23,7 @@ from events import (
     PositionOpened,
     PositionVoided,
     Trade,
+    TradeVoided,
 )
 from utils import SessionCalendar, clock_text, new_york
 
@@ -126,7 +127,7 @@ class Story(Struct):
 
     opened: list[Position] = []
     trades: list[Trade] = []
-    voided: list[tuple[Position, str]] = []
+    voided: list[tuple[Position | Trade, str]] = []
     noted: list[Noted] = []
 
     def take(self, actions: list[AnyAction]) -> None:
@@ -143,6 +144,9 @@ class Story(Struct):
                     self.trades.append(trade)
                 case PositionVoided(position, _, reason):
                     self.voided.append((position, reason))
+                case TradeVoided(trade_id, _, reason):
+                    self.voided += [(trade, reason) for trade in self.trades if trade.id == trade_id]
+                    self.trades = [trade for trade in self.trades if trade.id != trade_id]
                 case Noted():
                     self.noted.append(write)
 

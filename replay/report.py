@@ -282,7 +282,7 @@ class Day(Session):
     counts: Counter[str] = field(default_factory=Counter)
     alerts: dict[str, Outgoing] = field(default_factory=dict)
     lives: list[list[str]] = field(default_factory=list)
-    voided: list[tuple[Position, str]] = field(default_factory=list)
+    voided: list[tuple[Position | Trade, str]] = field(default_factory=list)
     differing: int = 0
     _lost_at: float | None = None
 
