@@ -6,13 +6,15 @@
     near-misses DATE|FILE       the seconds with one gate missing, and which contract filter emptied the list
     verify DATE                 a recorded day decided again, byte for byte
     inspect DATE                what is on the tape of a day
+    profile FILE... --out FILE  the average minute volumes that condition 6 needs, made of minute or second bars
     fetch SYMBOL FROM TO        history by REST into the local store
     backtest FROM TO            many sessions: win rate with its interval, and what it hangs on
     sweep --grid FILE FROM TO   many settings over many sessions, on all cores or a cluster
     report DATE|FROM TO         one HTML page, with its figures
     bench --days N              the speed of the two paths, and whether they decide the same
 
-FILE holds second bars (timestamp_ns_utc, open, high, low, close, volume, vwap; CSV, gzip or Parquet).
+FILE holds second bars: CSV, Parquet or the feed's JSON, packed or not, a zip or a folder; columns timestamp_ns_utc, open, high, low,
+close, volume, vwap, or the feed's own (t, o, h, l, c, v, vw; window_start, ticker).
 
 Every command takes --json. Exit codes: 0 done; 1 a difference was found; 2 it could not be done, and why is on the error stream.
 """
@@ -22,6 +24,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -92,6 +95,11 @@ def parser() -> argparse.ArgumentParser:
     inspect = command("inspect", "what is on the tape of a day")
     inspect.add_argument("date", type=date.fromisoformat, metavar="DATE")
     inspect.add_argument("--events", metavar="NAMES", help="show the events of these kinds, such as ChainFailed,FeedDropped")
+    profile = command(
+        "profile", "a file for --profile: average minute volumes of the last ten full sessions in files of bars"
+    )
+    profile.add_argument("what", nargs="+", type=Path, metavar="FILE", help="files of minute or second bars")
+    profile.add_argument("--out", type=Path, default=Path("profile.json"), metavar="FILE", help="(profile.json)")
     fetch = command("fetch", "history by REST into the local store, resumable")
     fetch.add_argument("symbol", metavar="SYMBOL", type=str.upper)
     between(fetch)
@@ -167,17 +175,18 @@ def of_sessions(command: argparse.ArgumentParser, *, one_day: bool = False) -> N
 def source_of(chosen: argparse.Namespace) -> Source:
     """Where the sessions come from, as the command line says."""
     from config import Config
-    from replay import setting, store
+    from replay import store
+    from replay.files.profile import profile
 
     if chosen.seed is None:
         chosen.seed = 1 if chosen.made is None else chosen.made
     refuse_unheard(chosen)
     if chosen.made is not None:
         return store.MadeUp(chosen.made, chosen.seed)
-    profile = setting.profile_of(chosen.profile) if chosen.profile else None
+    minutes = profile(chosen.profile) if chosen.profile else None
     if chosen.bars:
-        return store.Filed(tuple(chosen.bars), chosen.spy, profile, chosen.seed)
-    return store.Stored(chosen.data_dir, Config.symbol, Config.leader, profile, chosen.seed)
+        return store.Filed(tuple(chosen.bars), chosen.spy, minutes, chosen.seed, (chosen.first, chosen.last or chosen.first))
+    return store.Stored(chosen.data_dir, Config.symbol, Config.leader, minutes, chosen.seed)
 
 
 def refuse_unheard(chosen: argparse.Namespace) -> None:
@@ -227,15 +236,29 @@ def main(arguments: list[str] | None = None) -> int:
         keep_compiled(chosen.data_dir)
         return act(chosen)
     except (ReplayError, tape.TapeError, ConfigError, DiskTrouble) as fault:
-        if chosen.json:
-            as_json({"ok": False, "error": str(fault)})
-        errors.print(str(fault), style="red", markup=False, soft_wrap=True)
-        return CANNOT
+        return cannot(chosen, str(fault))
     except ModuleNotFoundError as missing:
         startup.end(startup.how_to_install([str(missing.name)], startup.OF_WORKER, startup.OF_REPLAY), CANNOT)
     except BrokenPipeError:
         sys.stderr.close()
         return CANNOT
+    except Exception as fault:
+        # 1 means "a difference was found": what nobody thought of must not be taken for it
+        return cannot(chosen, f"{type(fault).__name__}: {fault} (unforeseen, in {place_of(fault)})")
+
+
+def cannot(chosen: argparse.Namespace, words: str) -> int:
+    """Say on the error stream, and as JSON where that was asked for, why it could not be done."""
+    if chosen.json:
+        as_json({"ok": False, "error": words})
+    errors.print(words, style="red", markup=False, soft_wrap=True)
+    return CANNOT
+
+
+def place_of(fault: BaseException) -> str:
+    """The innermost file and line of a fault."""
+    last = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def keep_compiled(folder: Path) -> None:
@@ -275,6 +298,10 @@ def act(chosen: argparse.Namespace) -> int:
             from replay import why
 
             return why.why(chosen) if chosen.command == "why" else why.near_misses(chosen)
+        case "profile":
+            from replay.files.profile import make
+
+            return make(chosen)
         case "fetch":
             from replay.fetch import fetch
 

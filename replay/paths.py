@@ -10,7 +10,7 @@ from typing import NamedTuple
 from config import Config
 from events import ExitReason
 from replay import funnel, kernel, options, positions, setting
-from replay.bars import Floats, Seconds
+from replay.bars import Floats, Seconds, opening_price, true_bars
 from replay.world import Modelled, Options, Sat, Watch, World, in_order, useful_polls
 from utils import Session, SessionCalendar
 
@@ -124,12 +124,12 @@ def ready(day: Day, delay_s: float = 0.0) -> Ready:
 def heard(day: Day, own: kernel.Stream, leader: kernel.Stream) -> Ready:
     """A session whose bars came as these streams have them; `day.own` is what they came to in the end."""
     session = day.session
-    profile, truth = setting.as_array(day.profile), setting.stream_of(day.own, 0.0)
+    profile, true = setting.as_array(day.profile), true_bars(day.own, session)
     return Ready(
         day,
         kernel.read(own, leader, profile, session.open_at, session.close_at, day.premarket),
-        kernel.last_prices(truth, session.open_at, session.close_at - session.open_at),
-        options.chain_of(day.seed, session, float(day.own.open[0])),
+        kernel.last_prices(setting.stream_of(true, 0.0), session.open_at, session.close_at - session.open_at),
+        options.chain_of(day.seed, session, opening_price(true)),
     )
 
 

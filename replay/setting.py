@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 import risk_manager
@@ -16,7 +14,6 @@ from contract_selector import band
 from disk.tape import STAND_INS
 from replay.bars import Floats, Seconds
 from replay.show import ReplayError
-from signals import MINUTES
 from utils import Session, to_mills
 
 if TYPE_CHECKING:
@@ -135,30 +132,6 @@ def stream_of(bars: Seconds, delay_s: float) -> Stream:
     from replay.kernel import Stream
 
     return Stream(np.asarray(bars.start + (1.0 + delay_s), np.float64), bars.start, bars.close, bars.volume, bars.vwap)
-
-
-def profile_of(path: Path) -> tuple[float, ...]:
-    """The 390 average minute volumes of a file: a JSON list, the worker's own cache, or a CSV column named `volume`."""
-    try:
-        text = path.read_bytes()
-    except OSError as fault:
-        raise ReplayError(f"{path} cannot be read: {fault.strerror}") from None
-    if path.suffix == ".csv":
-        import polars
-
-        try:
-            minutes = tuple(polars.read_csv(text)["volume"].cast(polars.Float64).to_list())
-        except polars.exceptions.PolarsError as fault:
-            raise ReplayError(f"{path}: {str(fault).splitlines()[0]}") from None
-    else:
-        try:
-            found = msgspec.json.decode(text)
-            minutes = tuple(float(volume) for volume in (found["minutes"] if isinstance(found, dict) else found))
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
-            raise ReplayError(f'{path} is no profile: a JSON list of {MINUTES} volumes, or {{"minutes": [...]}}') from None
-    if len(minutes) != MINUTES or not all(0 <= volume < float("inf") for volume in minutes):
-        raise ReplayError(f"{path}: a profile is {MINUTES} volumes, none below zero, not {len(minutes)}")
-    return minutes
 
 
 def as_array(profile: tuple[float, ...] | None) -> Floats:

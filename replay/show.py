@@ -64,6 +64,7 @@ MARKS = (
     ("option quotes recorded", "RECORDED"),
     ("option quotes modelled", "MODELLED"),
     ("the market was a simulator's", "SIMULATED"),
+    ("rows of ", "READ"),
 )
 
 
