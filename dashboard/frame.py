@@ -335,14 +335,14 @@ def is_below(view: View) -> bool:
 
 
 def nearest(config: Config, view: View, holding: Holding) -> Section | None:
-    """The price exit that the mark would reach first, of those that can fire; None while there is no mark."""
+    """The price exit that the mark would reach first, of those that can fire; None while no price is trusted."""
     held = holding.position
     stop, hard, tight = levels(config, held)
     can_fire = [("stop loss", stop), ("hard giveback", hard)]
     if is_below(view) and view.state.stalled_since is None:
         can_fire.append(("VWAP giveback", tight))
     name, level = max(can_fire, key=lambda way: way[1])
-    return None if held.last_mark is None else distance(name, level, held, "")
+    return None if held.last_mark is None or view.state.blind_since is not None else distance(name, level, held, "")
 
 
 def way(name: str, level: str, away: str = "", note: str = "") -> Section:

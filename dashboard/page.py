@@ -180,11 +180,13 @@ class Page:
         return Answer(200, self._chart[1], JSON, headers=(("Content-Encoding", "gzip"),))
 
     def _trade_answer(self, trade_id: str) -> Answer:
-        """The way of an option, and its trade if that is over; 404 when this life of the worker has not seen it."""
+        """The way of an option, null when this life of the worker has not seen it; and its trade, null while that is open."""
         view, columns = self._sees(), self.paths.of(trade_id)
-        if view is None or columns is None:
-            return told(404, {"says": "The worker has not seen this trade's quotes since it began."})
+        if view is None:
+            return told(503, {"says": "the desk has not begun yet"})
         trade = next((trade for trade in reversed(view.state.trades) if trade.id == trade_id), None)
+        if trade is None and columns is None:
+            return Answer(404, b"there is nothing here\n")
         return zipped({"columns": columns, "trade": None if trade is None else frame.trade_row(trade)})
 
     # --- the way in, and what may be done ---

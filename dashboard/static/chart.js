@@ -37,7 +37,7 @@ export function newChart(box, more = {}) {
   chart.applyOptions(looks());
   chart.applyOptions({
     rightPriceScale: { minimumWidth: 62 },
-    timeScale: { timeVisible: true, secondsVisible: true, shiftVisibleRangeOnNewBar: false, minBarSpacing: 0.002, tickMarkFormatter: seconds },
+    timeScale: { timeVisible: true, secondsVisible: true, shiftVisibleRangeOnNewBar: false, minBarSpacing: 0.002, enableConflation: true, tickMarkFormatter: seconds },
   });
   return chart;
 }
@@ -89,7 +89,8 @@ export class View {
     this.count = count;
     if (!this.follows || !count) return;
     const span = this.minutes ? this.minutes * 60 : Math.max(count, 60);
-    this.chart.timeScale().setVisibleLogicalRange({ from: count - span, to: count + Math.max(2, span * ROOM) });
+    const before = this.minutes ? 0 : span * ROOM;
+    this.chart.timeScale().setVisibleLogicalRange({ from: count - span - before, to: count + Math.max(2, span * ROOM) });
   }
 
   // All seconds are set anew, and `more` came before the first: what is looked at stays where it was.

@@ -68,14 +68,11 @@ const option = {
     const isStill = () => asked === this.asked;
     const answer = await fetch(`/trade/${id}`).catch(() => null);
     if (!isStill()) return;
-    if (answer?.ok) {
-      const { columns, trade: closed } = await answer.json();
-      const shown = closed ?? trade();
-      if (isStill() && shown) this.open(shown, columns, marksOf(shown));
-      return;
-    }
-    const told = trade();
-    if (!told || !this.chosen) return;
+    const { columns: seenLive, trade: closed } = answer?.ok ? await answer.json() : {};
+    const told = closed ?? trade();
+    if (!isStill() || !told) return;
+    if (seenLive) return this.open(told, seenLive, marksOf(told));
+    if (!this.chosen) return;
     this.open(told, null, []);
     const day = told.day && told.day !== live.trades?.today ? told.day : "";
     if (!day) return set("option-words", "The worker has not seen the quotes of this trade since it began.");

@@ -14,7 +14,7 @@ const SERIES = [
   [1, 2, "--price", 1.5],
   [6, 2, "--leader", 1.5],
 ];
-const AT_ONCE = 400; // rows that are put in or taken out singly; for more of them all is set anew
+const AT_ONCE = 20; // rows that are put in or taken out singly; setting all anew is quicker for more
 
 const shares = (value) => (value >= 10_000 ? `${(value / 1000).toFixed(0)}k` : value >= 1000 ? `${(value / 1000).toFixed(1)}k` : value.toFixed(0));
 const dollars = (value) => (value == null ? "" : value.toFixed(2));
@@ -83,9 +83,16 @@ export class SessionChart {
   load(columns, from = -Infinity) {
     const came = columns.t.map((_, index) => NAMES.map((name) => columns[name][index]));
     const end = came.at(-1)?.[0] ?? Infinity;
-    const kept = this.rows.filter(([at]) => at < from);
-    const newer = this.rows.filter(([at]) => at > end);
-    this.whole(evenly([...kept, ...came, ...newer].filter((row) => row[1] !== null), empty));
+    const newer = this.rows.filter(([at, close]) => at > end && close !== null);
+    const first = this.rows[0]?.[0];
+    if (first === undefined || from <= first) return this.whole(evenly([...came, ...newer], empty));
+    const kept = this.rows.slice(0, from - first);
+    this.rows = [...kept.slice(0, -1), ...evenly([...kept.slice(-1), ...came, ...newer], empty)];
+    this.view.keep(0, () => {
+      if (this.drawn > kept.length) this.step(kept.length);
+      this.step(this.rows.length);
+    });
+    this.told();
   }
 
   // Another day's columns, of which `until` shows a part.
@@ -121,6 +128,12 @@ export class SessionChart {
   }
 
   draw(count) {
+    this.view.keep(0, () => this.step(count));
+    this.told();
+  }
+
+  // From what is drawn to so many rows, by the shorter way.
+  step(count) {
     const more = count - this.drawn;
     if (Math.abs(more) > AT_ONCE || count === 0) this.set(count);
     else if (more > 0) {
@@ -129,7 +142,6 @@ export class SessionChart {
       }
     } else if (more < 0) for (const series of this.series) series.pop(-more);
     this.drawn = count;
-    this.told();
   }
 
   told() {

@@ -50,7 +50,7 @@ def holding(**settings: str) -> Bench:
 )  # fmt: skip
 def test_a_foreign_name_is_misdirected_on_every_route(site: Open, host: str) -> None:
     place = site()
-    for path in ("/", "/health", "/events"):
+    for path in ("/", "/metrics", "/events"):
         assert place.get(path, Host=host.format(port=place.port)).status_code in (400, 421), (path, host)
 
 
