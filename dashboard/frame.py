@@ -377,7 +377,9 @@ def trades(state: State) -> Section:
         "balance": signed_dollars(record.balance),
         "real": f"{signed_dollars(own)} in {told}" if told else "",
         "count": f"{record.wins}W-{record.losses}L",
-        "expectancy": "" if not record.resolved else signed_dollars(round(Fraction(record.balance, record.resolved * CENT)) * CENT),
+        "expectancy": ""
+        if not record.resolved
+        else signed_dollars(round(Fraction(record.balance, record.resolved * CENT)) * CENT),
         "rate": "" if record.win_rate is None else f"{record.win_rate:.1%}",
         "drawdown": signed_dollars(-record.max_drawdown),
     }
@@ -483,6 +485,10 @@ def notes(state: State) -> list[Section]:
         told = body | {"price": dollars(int(price)) if isinstance(price := body.get("price"), int | float) else None}
         said = ", ".join(f"{key} {told[key]}" for key in ("refused", "who", "trade", "price", "why") if told.get(key))
         shown_notes.append(
-            {"at": clock_text(note.at), "kind": note.kind.replace("_", " "), "said": said or ("taken" if note.kind == "signal" else "")}
+            {
+                "at": clock_text(note.at),
+                "kind": note.kind.replace("_", " "),
+                "said": said or ("taken" if note.kind == "signal" else ""),
+            }
         )
     return shown_notes

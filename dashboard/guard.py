@@ -88,13 +88,13 @@ class Guard:
 
     @staticmethod
     def is_visit(request: Request) -> bool:
-        """Whether somebody followed a link in the bar of his browser: a whole document, and no frame, script or fetch of another site."""
+        """Whether somebody followed a link: a whole document, and no frame, script or fetch of another site."""
         said = tuple(request.headers.get(f"sec-fetch-{name}") for name in ("mode", "dest"))
         return request.method == "GET" and said == ("navigate", "document") and "origin" not in request.headers
 
     @staticmethod
     def is_from_elsewhere(request: Request) -> bool:
-        """Whether another site sent the visitor: his browser holds our cookie back then, and not when he comes again from ourselves."""
+        """Whether another site sent the visitor: his browser holds our cookie back then, until he comes from ourselves."""
         return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
     # --- who ---

@@ -1,4 +1,4 @@
-"""The way of an option from its BUY to its SELL, as far as this life of the worker has seen it: what the option's own chart is drawn from.
+"""The way of an option from its BUY to its SELL, as far as this life of the worker has seen it. Its own chart is drawn from that.
 
 Collected from one View after another, a point a second at most. The newest trades are kept, and of each no more seconds than a
 session has.

@@ -2,8 +2,8 @@
 
 The desk is led through the day's tapes again; at the end of every second that they know, the page's sections are made of it as they
 are made live, and what has changed is written down. A piece of the day is five minutes: all sections at its first second, then the
-changes. The charts hold each second as it was when it was the newest, what history filled in besides, and the way of each option held. Exit codes: 0 done, 2 it
-could not be done, and why in one line.
+changes. The charts hold each second as it was when it was the newest, what history filled in besides, and the way of each option held.
+Exit codes: 0 done, 2 it could not be done, and why in one line.
 
 The worker starts this for its page and must not feel it: `--nice`, first to go when memory is short, `--share` of one core, a cap on
 memory and processor time; and it ends when the one who started it does.

@@ -37,7 +37,7 @@ export function newChart(box, more = {}) {
   chart.applyOptions(looks());
   chart.applyOptions({
     rightPriceScale: { minimumWidth: 62 },
-    timeScale: { timeVisible: true, secondsVisible: true, shiftVisibleRangeOnNewBar: false, minBarSpacing: 0.002, enableConflation: true, tickMarkFormatter: seconds },
+    timeScale: { timeVisible: true, secondsVisible: true, shiftVisibleRangeOnNewBar: false, minBarSpacing: 0.002, tickMarkFormatter: seconds },
   });
   return chart;
 }

@@ -99,7 +99,8 @@ def test_the_state_the_price_and_the_pnl_stand_above_all_and_in_the_tabs_title(s
     guest.wait_for_text("#quote-age", r"quote 0:1\d old")
     for old in ("#p-facts", "#exits", "#gates", "#price-now"):
         assert "old" in str(guest.page.get_attribute(old, "class")), old
-    second(place, 540)
+    for _ in range(2):
+        second(place, 540)
     guest.wait_for_text("#state-words", "Holding")
     assert guest.text("#quote-age") == ""
     assert guest.complaints == []
@@ -271,7 +272,7 @@ def test_the_held_option_has_its_own_chart_and_after_the_exit_the_whole_trade(si
     second(place, 620)
     guest.page.wait_for_function("() => document.querySelector('#option-card .legend').innerText.includes('0.625')")
     sold(place)
-    guest.wait_for_text("#option-words", r"\$0\.51 → \$0\.39 · -\$12\.00 · stop loss")
+    guest.wait_for_text("#option-words", r"\$0\.51 → \$0\.39 · -\$12\.00 · Stop loss")
     assert "bid $0.390" in legend(guest, "#option").replace("\n", " ")
     assert guest.complaints == []
 
@@ -282,7 +283,7 @@ def test_one_click_on_a_trade_shows_it(site: Open, visit: Visit) -> None:
     second(place, 560)
     sold(place)
     guest = visit(place.base).enter()
-    guest.wait_for_text("#option-words", "stop loss")
+    guest.wait_for_text("#option-words", "Stop loss")
     guest.page.click("#option-close")
     guest.page.wait_for_selector("#option-card", state="hidden")
     guest.page.click("#trades tbody tr:first-child td:first-child")
@@ -301,7 +302,7 @@ def test_a_trade_of_an_earlier_day_is_shown_from_its_tape(site: Open, visit: Vis
     guest.page.goto(guest.base)
     guest.page.click("#trades tbody .link")
     guest.page.wait_for_selector("#option canvas", timeout=40_000)
-    guest.wait_for_text("#option-words", r"\$0\.51 → .* · stop loss")
+    guest.wait_for_text("#option-words", r"\$0\.51 → .* · Stop loss")
     assert "bid $0.380" in legend(guest, "#option").replace("\n", " ")
     assert guest.complaints == []
 
@@ -437,5 +438,3 @@ def test_a_link_survives_a_reload_and_stops_entries_but_does_not_resume_them(sit
     assert answer.status_code == 409
     assert "does not resume" in answer.json()["says"]
     assert guest.complaints == []
-
-
