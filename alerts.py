@@ -465,6 +465,12 @@ def clock_off(config: Config, skew_s: float, source: str, *, at: float) -> Alert
     return _ops("CLOCK", f"🕰 {config.symbol} clock is off", told, at=at, priority=1)
 
 
+def disk_trouble(config: Config, reason: str, *, at: float) -> Alert:
+    """What keeps a BUY from being told, since its record could not be written: a full disk, or a viewer that holds the ledger."""
+    cure = "No BUY until it can be. Close whatever has the ledger open, or make room on the disk."
+    return _ops("disk", f"💾 {config.symbol} ledger not written", f"For a minute: {reason}.", cure, at=at, priority=1)
+
+
 def thread_failed(config: Config, thread: str, reason: str, *, at: float) -> Alert:
     return _ops(f"{thread} replaced", f"🧵 {config.symbol} {thread} was replaced", reason, at=at)
 

@@ -164,23 +164,24 @@ class Worker:
 
     def _loop(self) -> None:
         """Take in what waits, decide, hand over; every half second, time itself is an event."""
-        tick_at = self.clock.now()
+        tick_at, moved = self.clock.steady(), self.clock.moved()
         stop_said = False
         while self.exit_code is None:
             self.beat_at = time.monotonic()
             hit("main.loop")
-            events = self.inbox.take(self.clock.real_seconds(max(tick_at - self.clock.now(), 0.0)))
-            now = self.clock.now()
+            events = self.inbox.take(self.clock.real_seconds(max(tick_at - self.clock.steady(), 0.0)))
+            now, steady = self.clock.now(), self.clock.steady()
+            moved_s = self.clock.moved() - moved
             if self.asked_to_stop is not None and not stop_said:
                 stop_said = True
                 events.append(StopRequested(at=now, reason=self.asked_to_stop))
-            if now >= tick_at:
-                tick_at = max(tick_at + TICK_S, now + TICK_S / 2)
+            if steady >= tick_at or moved_s:
+                tick_at, moved = max(tick_at + TICK_S, steady + TICK_S / 2), moved + moved_s
                 self._watch_edges()
-                events.append(HalfSecondPassed(at=now))
+                events.append(HalfSecondPassed(at=now, moved_s=moved_s))
             if events:
                 self._decide(events)
-            if self.view is None or time.monotonic() - self.view.made_at >= LOOK_S:
+            if self.view is None or moved_s or time.monotonic() - self.view.made_at >= LOOK_S:
                 self.view = look(self.desk, self.inbox, len(self.replaced), self.clock.now())
 
     def _decide(self, events: list[AnyEvent]) -> None:

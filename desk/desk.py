@@ -18,7 +18,7 @@ import alerts
 import contract_selector
 import pnl_tracker
 import risk_manager
-from desk import daily, delivery, feed, holding, outbox
+from desk import daily, delivery, feed, holding, moments, outbox
 from desk.state import Chain, FeedDay, Flat, Halted, Holding, Memory, Seeking, State, Stopping, Turn, trades_of
 from events import (
     AlertDelivered,
@@ -78,6 +78,7 @@ PROFILE_AHEAD_S = 3600.0
 CRASHES_MAX = 3
 ONCE_A_DAY = ("morning", "summary")
 STEADY_S = 600.0
+DISK, DISK_PATIENCE_S = "disk", 60.0
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 
 
@@ -169,21 +170,22 @@ class Desk:
             (at for key in ("running_since", "alive_at") if (at := number(facts.get(key))) is not None), default=None
         )
         crashes = crashes_of(facts)
-        lived = replace(event, away_s=None if last_seen_at is None else turn.at - last_seen_at, crashes=crashes)
+        lived = replace(event, away_s=None if last_seen_at is None else max(turn.at - last_seen_at, 0.0), crashes=crashes)
         fault = f"{crashes} unclean ends in a row" if crashes >= CRASHES_MAX else None
         turn.write(FactSet("running_since", turn.at))
         turn.write(FactSet("crashes", float(crashes)))
         turn.set(
             at=turn.at,
             started_at=turn.at,
-            last_exit_at=by(turn.at, number(facts.get("last_exit_at"))),
-            last_signal_at=by(turn.at, number(facts.get("last_signal_at"))),
+            last_exit_at=moments.past(turn.at, number(facts.get("last_exit_at"))),
+            last_signal_at=moments.past(turn.at, number(facts.get("last_signal_at"))),
             entries_stopped=facts.get("entries_stopped") == "yes",
             told_on={topic: str(facts.get(topic)) for topic in ONCE_A_DAY},
             record=pnl_tracker.fold(kept.trades),
             trades=kept.trades,
-            outbox=delivery.taken_up(kept.outbox, turn.at),
-            line=replace(turn.state.line, ops_at=moments(facts.get("ops_at")) if crashes else ()),
+            opened_on=kept.trades_opened_on,
+            outbox={key: moments.of_row(row, turn.at) for key, row in delivery.taken_up(kept.outbox, turn.at).items()},
+            line=replace(turn.state.line, ops_at=moments_of(facts.get("ops_at")) if crashes else ()),
             way_out=replace(turn.state.way_out, starts=fault),
         )
         self._roll(turn)
@@ -199,10 +201,9 @@ class Desk:
         self.calendar.reach(day)
         session = self.calendar.on(day)
         today = trades_of(turn.state.trades, day)
-        opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)
         noted = tuple(note for note in self.remembered.notes if new_york(note.at).date() == day)
         turn.set(
-            day=day, session=session, chain=None, skew=None, trades_today=today, opened_today=opened, stalled_since=None,
+            day=day, session=session, chain=None, skew=None, trades_today=today, stalled_since=None,
             noted=noted, feed=FeedDay(since=turn.at),
         )  # fmt: skip
         self.market.new_day(session)
@@ -257,11 +258,13 @@ class Desk:
         if self.market.is_delayed:
             return "the feed is delayed: a real-time plan is needed"
         age = turn.at - self.market.newest_start() - 1
+        if age < -MAX_SKEW_S:
+            return f"newest bar is {-age:.0f}s ahead of the clock"
         if age > turn.config.signal_max_age_seconds:
             return f"newest bar is {age:.0f}s old"
         if state.chain is None:
             return "no chain of today's calls yet"
-        if turn.at - state.chain.received_at > risk_manager.CHAIN_MAX_AGE_S:
+        if not risk_manager.is_fresh(turn.at - state.chain.received_at, risk_manager.CHAIN_MAX_AGE_S):
             return f"chain is {turn.at - state.chain.received_at:.0f}s old"
         return None
 
@@ -383,7 +386,15 @@ class Desk:
     # --- the way out: phone, clock, threads ----------------------------------------------------------------------------
 
     def _commit_failed(self, turn: Turn, event: CommitFailed) -> None:
+        if turn.state.way_out.disk is None:
+            turn.due[DISK] = turn.at + DISK_PATIENCE_S
         delivery.commit_failed(turn, event, holding.void)
+
+    def _watch_disk(self, turn: Turn) -> None:
+        """A disk that refuses for a minute, or a viewer that holds the ledger for as long: no BUY, and the owner hears why."""
+        reason = turn.state.way_out.disk
+        if reason is not None and turn.every(DISK, 3600.0):
+            delivery.say(turn, alerts.disk_trouble(turn.config, reason, at=turn.at))
 
     def _clock_checked(self, turn: Turn, event: ClockChecked) -> None:
         """The market's own time decides; where it cannot be had, the bars do."""
@@ -430,16 +441,21 @@ class Desk:
     # --- time ----------------------------------------------------------------------------------------------------------
 
     def _tick(self, turn: Turn, event: HalfSecondPassed) -> None:
-        if turn.at < turn.state.at - MAX_SKEW_S:
-            self._put_back(turn)
+        moved_s = event.moved_s or min(turn.at - turn.state.at, 0.0)
+        moved = abs(moved_s) > MAX_SKEW_S
+        if moved:
+            moments.put_right(turn, self.market, moved_s)
         turn.set(at=turn.at)
         self._roll(turn)
+        if moved:
+            feed.look_again(turn, self.market, turn.at)
         feed.watch(turn, self.market)
         feed.watch_delay(turn, self.market)
         holding.tick(turn, self.market)
         self._watch_seeking(turn)
         self._want_profile(turn)
         self._trust_clock_by_bars(turn)
+        self._watch_disk(turn)
         feed.ask_history_again(turn)
         delivery.tick(turn, holding.void)
         if turn.at - turn.state.phone_asked_at >= outbox.check_every_s(turn.state.line, turn.at, turn.config):
@@ -455,27 +471,6 @@ class Desk:
             turn.set(way_out=replace(turn.state.way_out, starts=None))
             turn.write(FactSet("crashes", 0.0))
         self._stop_in_order(turn)
-
-    def _put_back(self, turn: Turn) -> None:
-        """The clock was ahead and follows the market's again: as in a new life no moment may lie ahead, and a price comes first."""
-        state, phase = turn.state, turn.state.phase
-        turn.log("warning", "the clock was put back", by_s=round(state.at - turn.at))
-        soon = turn.at + outbox.IN_FLIGHT_S
-        turn.due.clear()
-        self.market.heard.clear()
-        turn.set(
-            started_at=turn.at,
-            phone_asked_at=0.0,
-            last_signal_at=by(turn.at, state.last_signal_at),
-            last_exit_at=by(turn.at, state.last_exit_at),
-            chain=None,
-            stalled_since=None,
-            outbox={key: replace(row, next_at=min(row.next_at, soon)) for key, row in state.outbox.items()},
-        )
-        if isinstance(phase, Seeking):
-            turn.set(phase=Flat())
-        if isinstance(phase, Holding):
-            holding.resume(turn, phase.position)
 
     def _watch_seeking(self, turn: Turn) -> None:
         phase = turn.state.phase
@@ -571,12 +566,7 @@ def crashes_of(facts: dict[str, float | str | None]) -> int:
     return 1 + (0 if steady else int(number(facts.get("crashes")) or 0))
 
 
-def by(now: float, moment: float | None) -> float | None:
-    """A moment of the past; one that a wrong clock had put ahead is now."""
-    return None if moment is None else min(moment, now)
-
-
-def moments(fact: float | str | None) -> tuple[float, ...]:
+def moments_of(fact: float | str | None) -> tuple[float, ...]:
     return tuple(map(float, str(fact or "").split()))
 
 

@@ -68,9 +68,14 @@ def history_of(symbol: str) -> str:
 def connected(turn: Turn, market: Market, event: FeedConnected) -> None:
     turn.log("info", f"{event.feed} socket subscribed")
     if event.feed == "stocks":
-        market.lost_sight()
-        market.in_sight(event.at)
-        ask_history(turn, turn.config.symbol, turn.config.leader)
+        look_again(turn, market, event.at)
+
+
+def look_again(turn: Turn, market: Market, at: float) -> None:
+    """Every second from `at` on is told, and nothing is known of those before it that history does not tell."""
+    market.lost_sight()
+    market.in_sight(at)
+    ask_history(turn, turn.config.symbol, turn.config.leader)
 
 
 def dropped(turn: Turn, market: Market, event: FeedDropped) -> None:

@@ -35,7 +35,7 @@ from events import (
     UnwatchContract,
     WatchContract,
 )
-from risk_manager import BLIND_AFTER_S, FRESH_S, Leave, Sight
+from risk_manager import BLIND_AFTER_S, CHAIN_MAX_AGE_S, Leave, Sight, is_fresh
 from signals import Reading
 from strategies.vwap.windows import Market, numbers
 from utils import dollars, new_york, to_mills
@@ -46,6 +46,7 @@ REPRICE_PATIENCE_S = 10.0
 SETTLE_TRIES = 5
 UNRESOLVED_RETRY_S, UNRESOLVED_FOR_S = 3600.0, 7 * 86_400.0
 SETTLE_RETRY_S = 30.0
+LAST_BARS_S, FINAL_S = 60.0, 900.0  # after the close: the last bars have come; they are corrected no more
 
 
 # --- opened ------------------------------------------------------------------------------------------------------------
@@ -59,8 +60,9 @@ def open_position(turn: Turn, market: Market, row: ChainRow, reading: Reading) -
     middle = risk_manager.mid(quote)
     assert middle is not None
     entry = risk_manager.assumed_entry(turn.config, quote)
+    number = state.opened_today + 1
     position = Position(
-        id=f"{state.session.date:%Y%m%d}-{state.opened_today + 1}",
+        id=f"{state.session.date:%Y%m%d}-{number}",
         contract=row.contract,
         strike=row.strike,
         expiration=row.expiration,
@@ -72,13 +74,13 @@ def open_position(turn: Turn, market: Market, row: ChainRow, reading: Reading) -
         last_bid=quote.bid,
         signal=numbers(reading),
     )
-    turn.set(phase=Holding(position, since=turn.at), opened_today=state.opened_today + 1)
+    turn.set(phase=Holding(position, since=turn.at), opened_on={**state.opened_on, str(state.day): number})
     turn.write(PositionOpened(position))
     turn.do(WatchContract(row.contract))
     turn.log(
         "info", f"🔥 ENTRY: {row.contract} @ {dollars(entry)}", id=position.id, mid=dollars(middle), peak=dollars(middle)
     )
-    skew = state.skew if state.skew is not None and turn.at - state.skew_at <= risk_manager.CHAIN_MAX_AGE_S else None
+    skew = state.skew if state.skew is not None and is_fresh(turn.at - state.skew_at, CHAIN_MAX_AGE_S) else None
     time_stop_at = risk_manager.time_stop(turn.config, state.session)
     delivery.say(turn, alerts.buy(turn.config, position, row, reading, skew=skew, time_stop_at=time_stop_at))
 
@@ -101,13 +103,16 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
     holding = turn.state.phase
     if not isinstance(holding, Holding) or event.contract != holding.position.contract:
         return
-    distrust = why_distrusted(turn, market, holding, event)
+    if event.asked_at is not None and holding.quote_at is not None and event.asked_at < holding.quote_at:
+        return  # a newer one overtook it: old news, and no reason to distrust what is known
+    distrust = why_distrusted(turn, market, event)
     if distrust is not None:
         turn.set(phase=replace(holding, distrust=distrust))
         return
     turn.log_change("quote", "")
     before = holding.position
-    position = risk_manager.with_quote(turn.config, before, event.quote, event.at)
+    is_another = not risk_manager.is_same(event.quote, holding.quote)
+    position = risk_manager.with_quote(turn.config, before, event.quote, event.at, is_another=is_another)
     marked_at = event.at if risk_manager.mark(event.quote) is not None else holding.marked_at
     turn.set(
         phase=replace(
@@ -127,20 +132,18 @@ def take_quote(turn: Turn, market: Market, event: QuoteSeen) -> None:
     judge(turn, market, event.quote)
 
 
-def why_distrusted(turn: Turn, market: Market, holding: Holding, event: QuoteSeen) -> str | None:
-    """Why a quote is no trusted price: it waited, was overtaken, is delayed, empty, or of another underlying price.
+def why_distrusted(turn: Turn, market: Market, event: QuoteSeen) -> str | None:
+    """Why a quote is no trusted price: it waited, is delayed, empty, or of another underlying price.
 
     Its own time stamp says nothing: an unchanged quote keeps an old one.
     """
     quote = event.quote
-    if turn.at - event.at > FRESH_S:
+    if not is_fresh(turn.at - event.at):
         return f"quotes wait {turn.at - event.at:.0f}s before they are looked at"
     if quote.delayed:
         return "quotes are marked DELAYED"
     if not risk_manager.says_something(quote):
         return "no bid and no ask"
-    if event.asked_at is not None and holding.quote_at is not None and event.asked_at < holding.quote_at:
-        return "a newer quote overtook it"
     off = market.apart(turn.at, event.underlying)
     return None if off is None else f"the quote's underlying price is {off:.1%} from the stream's"
 
@@ -217,7 +220,7 @@ def sight_of(turn: Turn, market: Market, holding: Holding, quote: Quote | None) 
         at=turn.at,
         time_stop_at=risk_manager.time_stop(turn.config, turn.state.session),
         quote=quote,
-        marked=holding.marked_at is not None and turn.at - holding.marked_at <= FRESH_S,
+        marked=holding.marked_at is not None and is_fresh(turn.at - holding.marked_at),
         below_vwap=market.below_vwap(),
         below_s=0 if below_since is None else market.newest_start() - below_since,
         stalled=turn.state.stalled_since is not None,
@@ -254,10 +257,10 @@ def close(turn: Turn, market: Market, leave: Leave) -> None:
     if delivery.never_announced(turn.state, position.id):
         void(turn, f"{leave.reason} before its BUY could be delivered")
         return
-    fresh = holding.quote_at is not None and turn.at - holding.quote_at <= FRESH_S
+    fresh = holding.quote_at is not None and is_fresh(turn.at - holding.quote_at)
     trade = pnl_tracker.settle(
         position,
-        position.last_bid or 0,
+        risk_manager.assumed_exit(position, holding.quote),
         at=turn.at,
         reason=leave.reason,
         detail=leave.detail + ("" if fresh else " (stale price)"),
@@ -371,16 +374,19 @@ def unquoted_s(turn: Turn, holding: Holding) -> float:
 
 
 def ask_settlement(turn: Turn, settling: Settling) -> None:
-    if turn.at < settling.next_at:
-        return
     position = settling.position
+    if turn.at < max(settling.next_at, position.session_close_at + LAST_BARS_S):
+        return
     day = new_york(position.session_close_at).date().isoformat()
     turn.set(phase=replace(settling, tries=settling.tries + 1, next_at=turn.at + SETTLE_RETRY_S))
     turn.do(FetchSettlement(position.id, day))
 
 
 def settle(turn: Turn, market: Market, event: SettlementArrived) -> None:
-    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved."""
+    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved.
+
+    A close is taken as final when it was told twice alike, or is old enough; until then a correction takes its place.
+    """
     settling = turn.state.phase
     if not isinstance(settling, Settling) or event.trade_id != settling.position.id:
         resolve(turn, event)
@@ -389,10 +395,15 @@ def settle(turn: Turn, market: Market, event: SettlementArrived) -> None:
         turn.log("warning", f"settlement price not to be had yet: {event.reason}", tries=settling.tries)
         return
     position = settling.position
-    if event.close is None:
+    close = settling.close if event.close is None else event.close
+    old = turn.at >= position.session_close_at + FINAL_S
+    if not (close is None or old or close == settling.close or settling.tries >= SETTLE_TRIES):
+        turn.set(phase=replace(settling, close=close))
+        return
+    if close is None:
         price, detail = None, f"Expired, unresolved: {event.reason or 'no settlement price'}"
     else:
-        price, detail = worth_at(turn, event.close, position.strike)
+        price, detail = worth_at(turn, close, position.strike)
     fee = to_mills(turn.config.fee_per_contract)
     trade = pnl_tracker.settle(position, price, at=turn.at, reason="expired", detail=detail, fee=fee)
     book(turn, market, position, trade)

@@ -49,11 +49,12 @@ class Holding(Struct, frozen=True, tag=True):
 
 
 class Settling(Struct, frozen=True, tag=True):
-    """A position outlived its session; its settlement price is being asked for."""
+    """A position outlived its session; its settlement price is being asked for. `close`: the last answer, not final yet."""
 
     position: Position
     tries: int = 0
     next_at: float = 0.0
+    close: float | None = None
 
 
 class Halted(Struct, frozen=True, tag=True):
@@ -110,6 +111,7 @@ NOTED_KEPT = 300
 class State(Struct, frozen=True):
     """All that is known besides the windows of bars; any thread may read it.
 
+    `opened_on`: by New York date, how many positions were opened, so that no id is ever given again.
     `told`: the last alerts that nothing can happen to any more. `noted`: the day's signals, near misses and words by hand.
     """
 
@@ -127,7 +129,7 @@ class State(Struct, frozen=True):
     record: Record = Record()
     trades: tuple[Trade, ...] = ()
     trades_today: tuple[Trade, ...] = ()
-    opened_today: int = 0
+    opened_on: dict[str, int] = {}
     outbox: dict[str, Outgoing] = {}
     told: tuple[Outgoing, ...] = ()
     noted: tuple[Noted, ...] = ()
@@ -144,6 +146,11 @@ class State(Struct, frozen=True):
     pending: dict[int, Pending] = {}
     ticket: int = 0
     stopping: Stopping | None = None
+
+    @property
+    def opened_today(self) -> int:
+        """How many positions this day has had, voided ones too."""
+        return self.opened_on.get(str(self.day), 0)
 
 
 class Memory(Struct, frozen=True):

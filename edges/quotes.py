@@ -52,17 +52,17 @@ class Quotes(Boxed):
             self.hands.shutdown(wait=False, cancel_futures=True)
 
     def _follow(self) -> None:
-        next_at = 0.0
+        next_at = float("-inf")
         while not self.stopping.is_set():
             hit("quotes.loop")
-            now = self.clock.now()
+            now = self.clock.steady()
             if self.watched is not None and now >= next_at:
                 self._ask(self.watched)
                 next_at = max(next_at + self.config.exit_poll_seconds, now + self.config.exit_poll_seconds / 2)
-            left = max(next_at - self.clock.now(), 0.0) if self.watched is not None else 1.0
+            left = max(next_at - self.clock.steady(), 0.0) if self.watched is not None else 1.0
             match self.next(self.clock.real_seconds(left)):
                 case WatchContract(contract):
-                    self.watched, next_at = contract, 0.0
+                    self.watched, next_at = contract, float("-inf")
                 case UnwatchContract():
                     self.watched = None
                 case RefreshQuotes() as action:

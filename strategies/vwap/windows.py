@@ -86,6 +86,12 @@ class Market:
         if self.windows is not None:
             self.windows.live(int(at))
 
+    def unheard(self) -> None:
+        """When what was heard is not known any more: the clock it was told by was wrong."""
+        self.heard.clear()
+        self.heard_delay_s = None
+        self.delay_s, self._delayed = 0.0, 0
+
     def reset_below(self, first: int | None = None) -> None:
         if self.windows is not None:
             self.windows.reset_below(first)
@@ -126,8 +132,8 @@ class Market:
         return None if self.windows is None else self.windows.first_from(start)
 
     def fresh_close(self, at: float) -> float | None:
-        """The last price, if its bar ended at most ten seconds ago."""
-        if self.windows is None or at - self.newest_start() - 1 > FRESH_CLOSE_S:
+        """The last price, if its bar ended at most ten seconds ago, and not in the future."""
+        if self.windows is None or not -TOO_YOUNG_S <= at - self.newest_start() - 1 <= FRESH_CLOSE_S:
             return None
         return self.windows.last
 

@@ -32,6 +32,12 @@ class HandClock:
     def now(self) -> float:
         return self.at
 
+    def steady(self) -> float:
+        return self.at
+
+    def moved(self) -> float:
+        return 0.0
+
     def wall(self) -> float:
         return self.at
 

@@ -107,6 +107,8 @@ class NoClock:
     def now(self) -> float:
         return 0.0
 
+    steady = now
+
 
 class Day:
     """One seed's stretch. `run` returns the hash of its journal, or raises Broken."""
