@@ -30,7 +30,7 @@ export class OptionChart {
         lineStyle: style,
         lineType: steps ? LineType.WithSteps : LineType.Simple,
         lastValueVisible: place > 1,
-        priceFormat: { type: "price", precision: 3, minMove: 0.005 },
+        priceFormat: { type: "price", precision: 3, minMove: 0.001 },
         priceLineVisible: false,
         crosshairMarkerVisible: place === SERIES.length - 1,
       }),

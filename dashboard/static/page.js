@@ -189,7 +189,7 @@ const ofPast = {
     const columns = trade && index.paths[trade.id];
     if (!columns) return option.close();
     option.id = trade.id;
-    option.open(trade, columns, marksOf(trade), second);
+    option.open(trade, columns, marksOf(trade), sections.clock.at);
   },
 
   live() {

@@ -324,9 +324,12 @@ def test_a_past_day_can_be_read_second_by_second_and_is_never_taken_for_live(
     guest.wait_for_text("#second-text", r"10:30:\d\d")
     guest.page.wait_for_selector("#session canvas")
     guest.page.wait_for_selector("#option canvas")
+    guest.wait_for_text("#option-card .legend", r"bid\s+\$0\.490")
     wide = guest.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], "it has to be scrolled sideways"
     assert guest.faults() == []
+    at(guest, sold - 1)
+    guest.wait_for_text("#option-card .legend", r"bid\s+\$0\.480")
     guest.picture(f"past-{width}-{scheme}")
     guest.page.click("#jumps button:nth-child(2)")
     guest.wait_for_text("#trades tbody", "Stop loss")

@@ -288,7 +288,7 @@ def test_one_click_on_a_trade_shows_it(site: Open, visit: Visit) -> None:
     guest.page.wait_for_selector("#option-card", state="hidden")
     guest.page.click("#trades tbody tr:first-child td:first-child")
     guest.wait_for_text("#option-words", r"\$0\.51 → \$0\.39")
-    assert guest.page.is_visible("#option canvas >> nth=0")
+    guest.page.wait_for_selector("#option canvas >> nth=0")
     guest.page.click("#trades tbody tr:last-child .link")
     guest.wait_for_text("#option-words", "has not seen the quotes of this trade")
     assert not guest.page.is_visible("#option")

@@ -11,6 +11,7 @@ import requests
 
 import links
 from config import Config, ConfigError
+from dashboard import routes
 from dashboard.guard import PROMISE_S, SESSION_S, Guard
 from events import OperatorSpoke
 from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Site

@@ -34,7 +34,7 @@ def test_it_begins_with_the_buy_goes_second_by_second_and_ends_with_the_exit() -
         followed(bench, paths)
     newest = paths.newest()
     assert newest is not None
-    assert newest == ["20261120-1", opened + 3, 0.57, 0.58, 0.575, 0.4335, 0.4025, 0.46]
+    assert newest == ["20261120-1", opened + 3, 0.57, 0.58, 0.575, 0.4335, 0.4025, 0.46, 0.575]
     bench.tick(1.0)
     bench.quote(390, 410)
     bench.tick(1.0)
