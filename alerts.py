@@ -311,7 +311,21 @@ def way_out(trade: Trade) -> str:
     return "⚠️ Look at your account: a call in the money at 16:00 becomes 100 shares"
 
 
-def missed_buy(config: Config, position: Position, why: str, *, at: float) -> Alert:
+def never_reached(config: Config, trade: Trade, record: Tally, *, at: float) -> Alert:
+    """Behind a SELL that may have been heard: the BUY before it never was."""
+    lines = [
+        f"The BUY of {trade.contract} at {clock_text(trade.opened_at)} ET failed: there is nothing to sell.",
+        "Its trade is not in the record.",
+        "",
+        *lifetime(record),
+    ]
+    title = f"↩️ {config.symbol} — that BUY never reached you"
+    return _alert(
+        f"{trade.id}-NEVER", "CRITICAL", title, lines, at=at, priority=1, expires_at=at + OPS_LIFE_S, trade_id=trade.id
+    )
+
+
+def missed_buy(config: Config, position: Position | Trade, why: str, *, at: float) -> Alert:
     told = f"{position.contract} at {clock_text(position.opened_at)} ET, ~{dollars(position.entry)}: {why}"
     lines = [told, "It was never announced: no position, no P&L. Do not buy it now."]
     return _alert(

@@ -279,20 +279,18 @@ def position(config: Config, view: View) -> Section | None:
 
 def worth(config: Config, view: View, held: Position) -> str:
     """What selling now would make, fees off; empty while no price is trusted."""
-    if held.last_bid is None or view.state.blind_since is not None:
-        return ""
-    return signed_dollars(pnl_tracker.profit(held.entry, held.last_bid, to_mills(config.fee_per_contract)))
+    is_blind = view.state.blind_since is not None
+    return "" if is_blind else signed(pnl_tracker.if_sold_now(held, to_mills(config.fee_per_contract)))
 
 
 def real_worth(config: Config, view: View, held: Position) -> str:
     """What the owner has made of it, or would by selling now, fees off; empty if he told nothing, or no price is trusted."""
-    sold = held.real_exit
-    if sold is None and view.state.blind_since is None:
-        sold = held.last_bid
-    if sold is None or held.real_entry is held.real_exit is None:
-        return ""
-    bought = held.entry if held.real_entry is None else held.real_entry
-    return signed_dollars(pnl_tracker.profit(bought, sold, to_mills(config.fee_per_contract)))
+    is_unknown = view.state.blind_since is not None and held.real_exit is None
+    return "" if is_unknown else signed(pnl_tracker.own_if_sold_now(held, to_mills(config.fee_per_contract)))
+
+
+def signed(mills: Mills | None) -> str:
+    return "" if mills is None else signed_dollars(mills)
 
 
 def blindness(view: View, holding: Holding) -> str:

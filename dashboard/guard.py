@@ -20,8 +20,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from config import is_loopback
 from dashboard.server import Request
+from setting import is_loopback
 
 if TYPE_CHECKING:
     from config import Config

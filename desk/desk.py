@@ -112,7 +112,7 @@ class Desk:
             Committed: delivery.committed,
             CommitFailed: self._commit_failed,
             AlertDelivered: delivery.settled,
-            AlertFailed: delivery.settled,
+            AlertFailed: holding.attempt_failed,
             ReceiptSeen: delivery.receipt_seen,
             PhoneChecked: delivery.phone_checked,
             ClockChecked: self._clock_checked,

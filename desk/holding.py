@@ -17,6 +17,7 @@ import risk_manager
 from desk import delivery
 from desk.state import Flat, Holding, Settling, Turn, trades_of
 from events import (
+    AlertFailed,
     ChainRow,
     FactSet,
     FetchSettlement,
@@ -32,9 +33,11 @@ from events import (
     QuoteSeen,
     SettlementArrived,
     Trade,
+    TradeVoided,
     UnwatchContract,
     WatchContract,
 )
+from pnl_tracker import Record
 from risk_manager import BLIND_AFTER_S, CHAIN_MAX_AGE_S, Leave, Sight, is_fresh
 from signals import Reading
 from strategies.vwap.windows import Market, numbers
@@ -273,16 +276,14 @@ def close(turn: Turn, market: Market, leave: Leave) -> None:
 
 
 def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
-    """The trade into the ledger, the SELL into the outbox, the record one further; and the alarm of a deep loss."""
-    before = turn.state.record
-    record = pnl_tracker.booked(before, trade.pnl)
+    """The trade into the ledger, the SELL into the outbox, the record one further."""
+    record = pnl_tracker.booked(turn.state.record, trade.pnl)
     trades = (*turn.state.trades, trade)
     turn.write(PositionClosed(trade))
     exit_at = min(turn.at, position.session_close_at)  # one that expired begins no cooldown of another day
     turn.write(FactSet("last_exit_at", exit_at))
     turn.set(
         phase=Flat(),
-        record=record,
         trades=trades,
         trades_today=trades_of(trades, turn.state.day),
         last_exit_at=exit_at,
@@ -292,8 +293,7 @@ def book(turn: Turn, market: Market, position: Position, trade: Trade) -> None:
     spot, vwap = market.spot_and_vwap(turn.at)
     mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=spot, vwap=vwap))
-    for level in pnl_tracker.critical_levels(before, record, to_mills(turn.config.critical_loss)):
-        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    change_record(turn, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)
     turn.log("info", f"🚪 EXIT: {trade.contract}", id=trade.id, reason=trade.detail, pnl=result)
 
@@ -308,6 +308,34 @@ def void(turn: Turn, why: str) -> None:
     delivery.cancel(turn, alerts.buy_id(position.id), why)
     delivery.say(turn, alerts.missed_buy(turn.config, position, why, at=turn.at))
     turn.log("warning", f"position voided: {why}", id=position.id)
+
+
+def attempt_failed(turn: Turn, event: AlertFailed) -> None:
+    """An attempt has failed; if it was the last of a BUY whose position is closed already, there was no trade after all."""
+    delivery.settled(turn, event)
+    row = turn.state.outbox.get(event.alert_id)
+    if row is None or row.alert.kind != "BUY" or row.alert.trade_id is None:
+        return
+    trade = next((trade for trade in turn.state.trades if trade.id == row.alert.trade_id), None)
+    if trade is not None and trade.real_entry is None and delivery.never_announced(turn.state, trade.id):
+        delivery.cancel(turn, row.alert.id, "its position is closed")
+        never_reached(turn, trade)
+
+
+def never_reached(turn: Turn, trade: Trade) -> None:
+    """Take a closed trade out of the record: its BUY certainly reached nobody. Whoever may have heard of the SELL is told so."""
+    why = "closed before its BUY could be delivered"
+    trades = tuple(other for other in turn.state.trades if other.id != trade.id)
+    last_exit_at = max((min(other.closed_at, turn.at) for other in trades), default=None)
+    turn.write(TradeVoided(trade.id, turn.at, why))
+    turn.write(FactSet("last_exit_at", last_exit_at))
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=last_exit_at)
+    change_record(turn, pnl_tracker.fold(trades))
+    if delivery.unsay(turn, alerts.sell_id(trade.id)):
+        delivery.say(turn, alerts.never_reached(turn.config, trade, turn.state.record, at=turn.at))
+    else:
+        delivery.say(turn, alerts.missed_buy(turn.config, trade, why, at=turn.at))
+    turn.log("warning", "that BUY never reached the phone: out of the record", id=trade.id)
 
 
 # --- by the clock ------------------------------------------------------------------------------------------------------
@@ -418,9 +446,16 @@ def resolve(turn: Turn, event: SettlementArrived) -> None:
     know_better(turn, trade)
     record = pnl_tracker.fold(turn.state.trades)
     turn.write(PositionClosed(trade))
-    turn.set(record=record)
     delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
+    change_record(turn, record)
     turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+
+
+def change_record(turn: Turn, record: Record) -> None:
+    """The one place where the record changes, and so the one that sounds the alarm of a deep loss."""
+    for level in pnl_tracker.critical_levels(turn.state.record, record, to_mills(turn.config.critical_loss)):
+        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    turn.set(record=record)
 
 
 def know_better(turn: Turn, trade: Trade) -> None:

@@ -46,6 +46,7 @@ from events.outbound import (
     Action,
     AnyAction,
     Backfill,
+    CancelReceipt,
     CheckPhone,
     Commit,
     Deliver,
@@ -55,6 +56,7 @@ from events.outbound import (
     FetchSettlement,
     PollReceipt,
     RefreshQuotes,
+    TakeBack,
     UnwatchContract,
     WatchContract,
 )
@@ -69,6 +71,7 @@ from events.writes import (
     PositionOpened,
     PositionVoided,
     Remembered,
+    TradeVoided,
     Write,
 )
 
@@ -87,6 +90,7 @@ __all__ = [
     "Bar",
     "BarClosed",
     "BarsFetched",
+    "CancelReceipt",
     "ChainArrived",
     "ChainFailed",
     "ChainRow",
@@ -133,8 +137,10 @@ __all__ = [
     "SettlementArrived",
     "Source",
     "StopRequested",
+    "TakeBack",
     "ThreadFailed",
     "Trade",
+    "TradeVoided",
     "UnwatchContract",
     "WatchContract",
     "WorkerStarted",

@@ -258,17 +258,18 @@ def prune(folder: Path, newest: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m replay.past", description="A recorded day, ready for the page.")
     parser.add_argument("date", type=date.fromisoformat, metavar="DATE")
-    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("DATA_DIR") or "data"), help="(DATA_DIR)")
+    parser.add_argument("--data-dir", type=Path, help="(DATA_DIR, as the worker reads it)")
     parser.add_argument("--share", type=float, default=1.0, help="of one core (1)")
     parser.add_argument("--nice", type=int, default=19, help="how far to give way to others, 0 to 19 (19)")
     chosen = parser.parse_args(arguments)
     be_modest(chosen.nice)
     os.umask(0o077)
+    from config import ConfigError, data_dir
     from disk.tape import TapeError
 
     try:
-        made = make(chosen.data_dir, chosen.date, Share(min(max(chosen.share, 0.01), 1.0)))
-    except (Impossible, TapeError) as fault:
+        made = make(chosen.data_dir or data_dir(), chosen.date, Share(min(max(chosen.share, 0.01), 1.0)))
+    except (Impossible, TapeError, ConfigError) as fault:
         print(fault)
         return 2
     except OSError as fault:
