@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FLUSH_S = 0.5
 BACKLOG_MAX = 100_000
+FORMAT = 2
 LEVEL = 3
 SUFFIX = ".jsonl.zst"
 STAND_INS = {
@@ -54,13 +55,16 @@ class TapeError(Exception):
 
 
 class Head(Struct, frozen=True, tag="head"):
-    """The first line. `settings` are all of the environment, as one would write them; of a secret only that it is set."""
+    """The first line. `settings` are all of the environment, as one would write them; of a secret only that it is set.
+
+    `format` is that of events and actions: what an earlier one holds can be read, and is not decided alike."""
 
     version: str
     begun_at: float
     settings: dict[str, str]
     warnings: tuple[str, ...]
     memory: Memory
+    format: int = 1
 
     def config(self) -> Config:
         """The same settings again, secrets replaced by stand-ins that decide alike. TapeError where they mean nothing any more."""
@@ -90,7 +94,12 @@ class Recorded(Struct, frozen=True, tag="batch", gc=False):
 
     events: list[AnyEvent]
     actions: msgspec.Raw = msgspec.Raw(b"[]")
-    raised: dict[str, str] = {}
+    raised: dict[str, str] | str = {}  # a word on tapes of the first format
+
+
+def raised_by(desk: Desk) -> dict[str, str]:
+    """The exceptions of the desk's last turn, by whose part failed."""
+    return {fault.owner: type(fault.raised).__name__ for fault in desk.faults}
 
 
 def settings_of(config: Config) -> dict[str, str]:
@@ -129,8 +138,7 @@ class Tape:
     def take(self, desk: Desk, events: Sequence[AnyEvent], actions: Sequence[AnyAction] = ()) -> None:
         """Keep a batch that was just decided. Costs a microsecond; never waits, never raises."""
         if not self.ended:
-            raised = {fault.owner: type(fault.raised).__name__ for fault in desk.faults}
-            self._box.append(Batch(events, actions, raised))
+            self._box.append(Batch(events, actions, raised_by(desk)))
             if len(self._box) > BACKLOG_MAX:
                 self.ended = "the disk does not keep up"
         day = desk.state.day
@@ -146,7 +154,7 @@ class Tape:
     def _head(self, desk: Desk, day: date) -> None:
         self._day, self.ended = day, ""
         settings = settings_of(self.config)
-        self._box.append(Head(self.version, self.clock.now(), settings, self.config.warnings, desk.memory()))
+        self._box.append(Head(self.version, self.clock.now(), settings, self.config.warnings, desk.memory(), FORMAT))
 
     # --- the disk's side ---
 

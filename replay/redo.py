@@ -49,8 +49,8 @@ class Redone(Struct, frozen=True):
     agrees: bool
     recorded: bytes
     decided: bytes
-    raised_then: str = ""
-    raised: str = ""
+    raised_then: dict[str, str] = {}
+    raised: dict[str, str] = {}
 
     @property
     def at(self) -> float:
@@ -84,15 +84,13 @@ def redo(path: Path, desk: Desk | None = None, before: Callable[[Recorded], None
             continue
         if before is not None:
             before(record)
-        raised, actions = "", list[AnyAction]()
-        try:
-            actions = desk.decide(record.events)
-        except Exception as fault:
-            raised = type(fault).__name__
+        actions = desk.decide(record.events)
+        raised = tape.raised_by(desk)
         decided, recorded = _encode(actions), bytes(record.actions)
         same = decided == recorded or unsigned(decided) == unsigned(recorded)
-        agrees = same and raised == record.raised
-        yield Redone(record.events, actions, agrees, recorded, decided, record.raised, raised)
+        then = record.raised if isinstance(record.raised, dict) else {}
+        agrees = same and raised == then
+        yield Redone(record.events, actions, agrees, recorded, decided, then, raised)
 
 
 def unsigned(actions: bytes) -> bytes:
@@ -125,7 +123,7 @@ def difference_of(batch: int, done: Redone) -> Difference:
     then, now = msgspec.json.decode(unsigned(done.recorded)), msgspec.json.decode(unsigned(done.decided))
     found = list(fields_of(then, now))
     if done.raised != done.raised_then:
-        found.insert(0, Field("raised", done.raised_then, done.raised))
+        found.insert(0, Field("raised", str(done.raised_then), str(done.raised)))
     events = [type(event).__name__ for event in done.events]
     return Difference(batch, clock_text(done.at), events, found[:FIELDS_MAX], max(0, len(found) - FIELDS_MAX))
 
@@ -166,7 +164,10 @@ def text_of(value: Any) -> str:
 
 
 class Checked(Struct, frozen=True):
-    """What became of one file. `first_difference` is None where every batch agrees; `ended` is why the tape stops."""
+    """What became of one file. `first_difference` is None where every batch agrees; `ended` is why the tape stops.
+
+    `earlier`: an earlier version recorded it in other words, so that it can be looked at and not verified.
+    """
 
     file: str
     version: str
@@ -178,6 +179,7 @@ class Checked(Struct, frozen=True):
     differing: int
     first_difference: Difference | None
     ended: str
+    earlier: bool = False
 
 
 def check(path: Path) -> Checked:
@@ -185,6 +187,8 @@ def check(path: Path) -> Checked:
     batches = events = actions = differing = 0
     first: Difference | None = None
     until = head.begun_at
+    if head.format < tape.FORMAT:
+        return Checked(path.name, head.version, head.begun_at, until, 0, 0, 0, 0, None, ended_of(path), earlier=True)
     for done in redo(path):
         batches, events, actions, until = batches + 1, events + len(done.events), actions + len(done.actions), done.at
         if not done.agrees:
