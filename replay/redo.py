@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from desk.desk import Desk
+from desk.state import Memory
 from disk import tape
 from disk.folder import is_held
 from disk.tape import End, Head, Recorded, TapeError
@@ -67,9 +68,18 @@ def head_of(path: Path) -> Head:
 
 def desk_of(head: Head) -> Desk:
     """The desk as it was before the first batch."""
-    desk = build(head.config(), SessionCalendar(new_york(head.begun_at).date()), head.memory.remembered)
-    desk.recall(head.memory)
+    memory = memory_of(head)
+    desk = build(head.config(), SessionCalendar(new_york(head.begun_at).date()), memory.remembered)
+    desk.recall(memory)
     return desk
+
+
+def memory_of(head: Head) -> Memory:
+    """What the desk knew as the tape began. TapeError where it cannot be read."""
+    try:
+        return msgspec.json.decode(head.memory, type=Memory)
+    except msgspec.MsgspecError as fault:
+        raise TapeError(f"what the desk knew at the beginning cannot be read: {fault}") from None
 
 
 def redo(path: Path, desk: Desk | None = None, before: Callable[[Recorded], None] | None = None) -> Iterator[Redone]:
