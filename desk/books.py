@@ -160,11 +160,11 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
         quote=held.quote,
         stale=not fresh,
     )
-    book(turn, position, trade, scene)
+    book(turn, position, trade, scene, held.mark)
     watch_quotes(turn)
 
 
-def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> None:
+def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene, mark: Mills | None = None) -> None:
     """The trade into the ledger, the SELL into the outbox, the record one further."""
     record = pnl_tracker.booked(turn.state.record, trade.pnl)
     trades = (*turn.state.trades, trade)
@@ -174,7 +174,6 @@ def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> Non
     turn.let_go(position.id)
     turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
-    mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
     change_record(turn, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from desk.outbox import Line
-from events import AnyAction, AnyWrite, Commit, Explain, Noted, Outgoing, Part, Position, Quote, Remembered, Trade
+from events import AnyAction, AnyWrite, Commit, Explain, Mills, Noted, Outgoing, Part, Position, Quote, Remembered, Trade
 from pnl_tracker import Record
 from risk_manager import WayOut
 from utils import Session, unix_time
@@ -31,7 +31,7 @@ class Settling(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """An open position as the desk sees it: the last fresh quote, its mark where it was usable, and since when none is trusted.
+    """An open position as the desk sees it: the last fresh quote, its mark (None: it was not usable), and since when none is trusted.
 
     Until `wait_until` nothing is decided before a price was seen: after a restart, and for the last quote of a shutdown.
     """
@@ -41,6 +41,7 @@ class Held(Struct, frozen=True):
     since: float
     quote: Quote | None = None
     quote_at: float | None = None
+    mark: Mills | None = None
     marked_at: float | None = None
     distrust: str = ""
     wait_until: float = 0.0
