@@ -75,12 +75,24 @@ class FeedDay(Struct, frozen=True):
     blind_s: float = 0.0
 
 
+class Account(Struct, frozen=True):
+    """What the assumed trades of one strategy add up to; `today` are those that were opened this day."""
+
+    record: Record = Record()
+    trades: tuple[Trade, ...] = ()
+    today: tuple[Trade, ...] = ()
+    last_exit_at: float | None = None
+
+
 Level = Literal["debug", "info", "warning", "error"]
 
 DESK = "desk"
 ASSUMED = "vwap"  # whose the ledger's one assumed position is, and whose account the first views are
 TOLD_KEPT = 60
 NOTED_KEPT = 300
+
+
+NO_TRADES = Account()
 
 
 class State(Struct, frozen=True):
@@ -96,11 +108,8 @@ class State(Struct, frozen=True):
     day: datetime.date | None = None
     session: Session | None = None
     held: dict[str, Held] = {}
-    last_exit_at: float | None = None
+    accounts: dict[str, Account] = {}
     entries_stopped: bool = False
-    record: Record = Record()
-    trades: tuple[Trade, ...] = ()
-    trades_today: tuple[Trade, ...] = ()
     opened_on: dict[str, int] = {}
     outbox: dict[str, Outgoing] = {}
     told: tuple[Outgoing, ...] = ()
@@ -123,6 +132,26 @@ class State(Struct, frozen=True):
     ticket: int = 0
     stopping: Stopping | None = None
     ended: str = ""
+
+    def account(self, strategy: str) -> Account:
+        return self.accounts.get(strategy, NO_TRADES)
+
+    @property
+    def record(self) -> Record:
+        """The account's of the strategy that the desk began with; the others' are never added to it."""
+        return self.account(ASSUMED).record
+
+    @property
+    def trades(self) -> tuple[Trade, ...]:
+        return self.account(ASSUMED).trades
+
+    @property
+    def trades_today(self) -> tuple[Trade, ...]:
+        return self.account(ASSUMED).today
+
+    @property
+    def last_exit_at(self) -> float | None:
+        return self.account(ASSUMED).last_exit_at
 
     @property
     def opened_today(self) -> int:
@@ -265,6 +294,9 @@ class Turn(Generic[M]):
 
     def let_go(self, trade_id: str) -> None:
         self.set(held={key: held for key, held in self.state.held.items() if key != trade_id})
+
+    def change_account(self, strategy: str, **changes: Any) -> None:
+        self.set(accounts={**self.state.accounts, strategy: replace(self.state.account(strategy), **changes)})
 
     def do(self, action: AnyAction) -> None:
         self.sheet.actions.append(action)
