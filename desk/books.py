@@ -35,7 +35,7 @@ from events import (
 )
 from pnl_tracker import Record
 from risk_manager import Leave, is_fresh
-from utils import dollars, new_york, to_mills
+from utils import dollars, new_york, to_mills, underlying_of
 
 REPRICE_PATIENCE_S = 10.0
 SETTLE_TRIES = 5
@@ -333,8 +333,3 @@ def strategy_of(state: State, trade_id: str) -> str:
 def worth_at(of: Position | Trade, close: float) -> tuple[Mills, str]:
     """What an expired call was worth at the underlying's close, and the words for it."""
     return max(0, to_mills(close) - of.strike), f"Expired: {underlying_of(of.contract)} closed at ${close:,.2f}"
-
-
-def underlying_of(contract: str) -> str:
-    """`IWM` of `O:IWM261120C00226000`."""
-    return contract.removeprefix("O:")[:-15]

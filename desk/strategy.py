@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from desk.state import Turn
-from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused
+from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused, Right
 from signals import Gate
 from utils import Session
 
@@ -33,11 +33,20 @@ class PutRight(Struct, frozen=True):
 MarketEvent = BarClosed | BarsFetched | FeedConnected | FeedDropped | FeedRefused | Stalled | Restored
 
 
+class ChainWanted(Struct, frozen=True):
+    """Today's contracts of one underlying and right, asked for every so many seconds."""
+
+    underlying: str
+    right: Right
+    every_s: float
+
+
 class Wants(Struct, frozen=True):
-    """What a strategy needs of the feed: second bars of `symbols`, and the options of `underlyings`."""
+    """What a strategy needs of the feed: second bars of `symbols`, options of `underlyings`, and their `chains`."""
 
     symbols: tuple[str, ...]
     underlyings: tuple[str, ...]
+    chains: tuple[ChainWanted, ...] = ()
 
 
 class Scene(Struct, frozen=True):
