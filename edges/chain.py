@@ -23,7 +23,6 @@ REFUSED_PAUSE_S = 60.0
 JUNK_EVERY_S = 60.0
 CHAIN_AHEAD_S = 600.0
 HANDS = 6
-BUSY_WAIT_S = 0.02
 
 Wanted = tuple[str, Right, float]  # underlying, right, seconds from one question to the next
 
@@ -50,12 +49,17 @@ class ChainPoller(Edge):
         self.budget = budget
         self.own = threading.local()
         self.hands = ThreadPoolExecutor(HANDS, thread_name_prefix="chain")
+        self.woken = threading.Event()
         self.asking: dict[Wanted, tuple[float, Future[float]]] = {}
         self.next_at: dict[Wanted, float] = dict.fromkeys(wanted, float("-inf"))
         self.junk: Counter[str] = Counter()
         self.junk_lock = threading.Lock()
         self.junk_at = float("-inf")
         self.listed: set[tuple[str, Right, str]] = set()
+
+    def stop(self) -> None:
+        super().stop()
+        self.woken.set()
 
     def run(self) -> None:
         try:
@@ -67,7 +71,8 @@ class ChainPoller(Edge):
                 left = 1.0
                 if session is not None and session.open_at - CHAIN_AHEAD_S <= now < session.close_at:
                     left = self._ask(session)
-                self.stopping.wait(self.clock.real_seconds(min(left, 1.0)))
+                self.woken.wait(self.clock.real_seconds(min(left, 1.0)))
+                self.woken.clear()
         finally:
             self.hands.shutdown(wait=False, cancel_futures=True)
 
@@ -80,10 +85,12 @@ class ChainPoller(Edge):
                 self.next_at[wanted] = asked_at + max(wanted[2], asked.result())
         for wanted, due_at in self.next_at.items():
             if wanted not in self.asking and steady >= due_at:
-                self.asking[wanted] = steady, self.hands.submit(self._poll, wanted[0], wanted[1], session)
+                asked = self.hands.submit(self._poll, wanted[0], wanted[1], session)
+                asked.add_done_callback(lambda _: self.woken.set())
+                self.asking[wanted] = steady, asked
         self._tell_junk(steady)
         due = min((at for wanted, at in self.next_at.items() if wanted not in self.asking), default=float("inf"))
-        return max(min(due - self.clock.steady(), BUSY_WAIT_S if self.asking else 1.0), BUSY_WAIT_S)
+        return max(due - self.clock.steady(), 0.0)
 
     def _tell_junk(self, steady: float) -> None:
         """What was malformed in the chains, once a minute."""
