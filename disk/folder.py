@@ -7,6 +7,7 @@ which process holds it, and its date since when, for people.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Mapping
@@ -44,6 +45,23 @@ class DiskFailed(DiskTrouble):
     """The disk failed while writing. Stop the process, never retry: only a new start knows what is on the disk."""
 
     must_stop = True
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a living worker holds the folder. The kernel's list is asked where there is one, so that no start is in the way."""
+    try:
+        seen = (folder / LOCK_FILE).stat()
+        own = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
+        locks = Path("/proc/locks")
+        if locks.exists():
+            return any("FLOCK" in line and own in line.split() for line in locks.read_text().splitlines())
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class DataFolder:
