@@ -623,15 +623,15 @@ def test_while_a_position_is_open_its_sell_finds_a_fresh_connection_over_which_n
     try:
         assert not push.peak_connections
         holds.set()
-        push.wait_for(lambda: 3 in push._open)
+        until(lambda: push._count >= 3, 5.0, "a connection made ready again and again")
         assert not push.requests
-        assert push.peak_connections <= 2, "the old one goes as the new one comes"
         monkeypatch.setattr(phone, "WARM_S", 60.0)
-        time.sleep(0.1)  # what is under way comes to its end
+        until(lambda: not [one for one in threading.enumerate() if one.name == "phone warm"], 5.0, "the last renewal's end")
         ready = push._count
         lane.put(SELL)
         assert isinstance(heard.get(timeout=5.0), AlertDelivered)
         assert [request.connection for request in push.requests] == [ready]
+        until(lambda: list(push._open) == [ready], 5.0, "the end of those before it")
     finally:
         lane.stop()
 

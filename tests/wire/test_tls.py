@@ -121,4 +121,6 @@ def test_over_tls_a_renewed_connection_is_ready_and_its_tickets_are_not_taken_fo
             assert http.post("/x", {"a": "b"}).status == 200
         http.close()
         serving.join(5.0)
-    assert b"".join(heard).count(b"POST /x") == 2, "the server takes no second connection: all went over the one that was made ready"
+    assert b"".join(heard).count(b"POST /x") == 2, (
+        "the server takes no second connection: all went over the one that was made ready"
+    )
