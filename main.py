@@ -260,7 +260,7 @@ class Worker:
             {(c.underlying, c.right): (c.underlying, c.right, c.every_s) for w in wants for c in w.chains}.values()
         )
         self.makers = {
-            "phone sell": lambda: PhoneLane(emit, config, clock, "phone sell"),
+            "phone sell": lambda: PhoneLane(emit, config, clock, "phone sell", self._holds),
             "phone": lambda: PhoneLane(emit, config, clock, "phone"),
             "errands": lambda: Errands(emit, config, clock, self.calendar, budget),
             "quotes": lambda: Quotes(emit, config, clock, budget),
@@ -278,6 +278,9 @@ class Worker:
 
     def _see(self) -> View | None:
         return self.view
+
+    def _holds(self) -> bool:
+        return isinstance(self.desk.state.phase, Holding)
 
     def _session_at(self, at: float) -> Session | None:
         return self.calendar.at(at)
