@@ -212,7 +212,7 @@ class Worker:
         if self.tape is not None:
             self.tape.take(self.desk, events, actions)
         hit("desk.handed-over")
-        self.work.decided(events, time.monotonic() - began, waited_s)
+        self.work.decided(events, time.monotonic() - began, waited_s, self.desk.took)
 
     def _tell_fault(self, fault: Fault, now: float) -> None:
         """Three in a minute of whose position is open: have the owner look by hand, and end; a restart may cure it."""
@@ -280,7 +280,7 @@ class Worker:
         return self.view
 
     def _holds(self) -> bool:
-        return isinstance(self.desk.state.phase, Holding)
+        return bool(self.desk.state.open())
 
     def _session_at(self, at: float) -> Session | None:
         return self.calendar.at(at)
