@@ -55,7 +55,7 @@ class Work:
         self.latency_s.observe(max(waited_s, 0.0) + took_s)
 
 
-class Seen:
+class ViewCollector:
     """A collector: the last View, as gauges. A number that is not known is left out."""
 
     def __init__(self, view: Callable[[], View | None], now: Callable[[], float], health: Callable[[], Health]) -> None:
@@ -142,7 +142,7 @@ def alert_latencies(view: View) -> Iterator[Metric]:
     yield family
 
 
-def exposition(work: CollectorRegistry, seen: Seen) -> bytes:
+def exposition(work: CollectorRegistry, seen: ViewCollector) -> bytes:
     """The text of /metrics."""
     view = CollectorRegistry()
     view.register(seen)
