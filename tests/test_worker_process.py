@@ -50,7 +50,7 @@ Momentum \+0\.\d\d\d%/s \| Vol Z\d+\.\d \| RelVol \d+\.\dx
 💰 Entry ~\$1\.02 \(mid \$1\.005 \+\$0\.015\)
 Spread 1\.0% \| Size 50×50
 
-⏱ 10:0[56]:\d\d ET \| pay ≤ \$1\.07 \| void after 10:0[67]:\d\d
+⏱ 10:0[56]:\d\d ET \| pay ≤ \$1\.07 \| void after (?P<void>10:0[67]:\d\d)
 ⚠️ Hard Giveback 30% \| Time Stop (\d\d:\d\d) ET
 #20261120-1-BUY"""
 )
@@ -159,12 +159,14 @@ FLAT = ("$1.005", "$1.005", "🔴 P&L: -2.0% (-$2.00)", "-$2.00", "0W-1L (0.0%)"
 def test_from_the_bar_to_buy_and_out_by_each_of_the_six_exits(stage, happens, settings, reason, rest):
     stage.market.set_clock(at=LATE_IN_RISE)
     buy = stage.bought(**settings)
-    assert (buy.title, buy.priority) == ("🔥 IWM 0DTE CALL — BUY", 1)
-    assert BUY.fullmatch(buy.text)
+    told = BUY.fullmatch(buy.text)
+    assert told is not None
+    assert (buy.title, buy.priority) == (f"🔥 IWM 0DTE CALL — BUY {STRIKE}C ≤ $1.07 · void {told['void']}", 1)
     happens(stage)
     sell = stage.wait_for("— SELL", timeout_s=30)
     stage.worker.wait_for_line("Alert sent: 🚪")
-    assert (sell.title, sell.priority) == ("🚪 IWM 0DTE CALL — SELL", 2)
+    made = rest[2].rpartition("(")[2].removesuffix(")")
+    assert (sell.title, sell.priority) == (f"🚪 IWM 0DTE CALL — SELL {STRIKE}C · {made}", 2)
     assert sell_text(reason, *rest).fullmatch(sell.text), sell.text
     stage.worker.signal()
     assert stage.worker.wait() == 0
@@ -185,7 +187,7 @@ def test_no_buy_comes_behind_its_position_when_the_lane_before_it_is_slow(stage)
         return Answer(hang=True)
 
     stage.market.push.script(r"^/1/messages\.json$", slow)
-    stage.start(ALERT_TIMEOUT_SECONDS="20", BUY_TTL_SECONDS="60")
+    stage.start(ALERT_TIMEOUT_SECONDS="10", BUY_TTL_SECONDS="60")
     assert hanging.wait(10)
     stage.go()
     stage.worker.wait_for_line("🔥 ENTRY")
@@ -216,7 +218,7 @@ def test_a_killed_worker_goes_on_with_the_same_position_and_says_how_long_it_was
     stage.start(ready=("position resumed", "the clock is right", "Alert sent: 🟢"))
     started = stage.wait_for("worker started", 2)
     assert re.search(r"I was away 4 m (1[2-9]|2\d) s\. 1 unclean end of late\nPosition resumed:", started.text)
-    assert f"📊 {CONTRACT}\nEntry $1.02, peak $1.31" in started.text
+    assert f"📊 IWM {STRIKE}C 20 Nov ({CONTRACT})\nEntry $1.02, peak $1.31" in started.text
     stage.go()
     sell = closed_at(stage, 0.90, 0.92)
     assert sell_text(

@@ -106,7 +106,7 @@ def test_a_sell_of_what_the_owner_does_not_hold_does_not_ring(word: Word) -> Non
     bench.quote(390, 410)
     [sell] = bench.said("SELL")
     assert (sell.priority, sell.retry_s) == (0, None)
-    assert sell.title.endswith("SELL (not yours)")
+    assert sell.title.endswith(" (not yours)")
     assert "nothing to close" in sell.text
     assert "Close at market" not in sell.text
     assert bench.trade().pnl is not None

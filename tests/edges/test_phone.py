@@ -93,6 +93,22 @@ def test_a_buy_is_a_form_with_the_keys_in_its_body_and_no_markup(push: PushServe
     }
 
 
+def test_sound_and_link_have_fields_of_their_own(push: PushServer) -> None:
+    url = "https://desk.example.org/act#20251002-1.1900.signed"
+    told = replace(SELL, sound="siren", url=url, url_title="Say what you sold it at\n" + "x" * 100)
+    assert isinstance(phone_to(push).deliver(told), AlertDelivered)
+    fields = push.messages[0].fields
+    assert (fields["sound"], fields["url"], len(fields["url_title"])) == ("siren", url, 100)
+    assert fields["message"] == "text"
+
+
+def test_a_link_that_is_too_long_costs_no_message(push: PushServer) -> None:
+    assert isinstance(phone_to(push).deliver(replace(SELL, url="https://x/" + "y" * 503, url_title="Open")), AlertDelivered)
+    assert "url" not in push.messages[0].fields
+    assert isinstance(phone_to(push).deliver(replace(SELL, url="https://x/" + "y" * 502, url_title="Open")), AlertDelivered)
+    assert len(push.messages[1].fields["url"]) == 512
+
+
 @pytest.mark.fault("P18")
 def test_a_sell_is_an_emergency_with_retry_and_expire_and_never_a_ttl(push: PushServer) -> None:
     answer = phone_to(push).deliver(SELL)
@@ -107,7 +123,8 @@ def test_a_sell_is_an_emergency_with_retry_and_expire_and_never_a_ttl(push: Push
 @pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 100_000])
 @pytest.mark.parametrize("char", ["x", "🔥"])
 def test_a_text_of_any_length_is_accepted(push: PushServer, length: int, char: str) -> None:
-    answer = phone_to(push).deliver(replace(BUY, text=char * length, title=char * (length // 3)))
+    phone = phone_to(push, ALERT_TIMEOUT_SECONDS="10")
+    answer = phone.deliver(replace(BUY, text=char * length, title=char * (length // 3)))
     assert isinstance(answer, AlertDelivered)
     assert 1 <= len(push.messages[0].text) <= 1024
     assert 1 <= len(push.messages[0].title) <= 250
@@ -117,7 +134,8 @@ def test_a_text_of_any_length_is_accepted(push: PushServer, length: int, char: s
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(codec=None), max_size=300))
 def test_any_text_at_all_is_accepted(push: PushServer, text: str) -> None:
-    assert isinstance(phone_to(push).deliver(replace(BUY, text=text, title=text)), AlertDelivered)
+    phone = phone_to(push, ALERT_TIMEOUT_SECONDS="10")
+    assert isinstance(phone.deliver(replace(BUY, text=text, title=text)), AlertDelivered)
 
 
 # --- what an answer means ----------------------------------------------------------------------------------------------

@@ -245,7 +245,7 @@ class Stage:
 
     def bought(self, failpoint: str = "", within: tuple[str, ...] = (), **settings: str) -> Message:
         """A worker, started and holding: its BUY."""
-        self.start(failpoint, within, **settings)
+        self.start(failpoint, within, ready=READY, **settings)
         self.go()
         buy = self.wait_for("— BUY")
         self.worker.wait_for_line("Alert sent: 🔥")
