@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from datetime import date
 from datetime import time as time_of_day
@@ -18,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from alerts import buy_id
-from disk.ledger import FILE, DataFolder, Ledger, read
+from disk.ledger import FILE, DataFolder, Ledger
 from events import Alert, AlertChanged, Outgoing, Position, PositionOpened, Quote, Remembered
-from simulator.http import Answer, Request
+from simulator.http import Answer
 from simulator.push import Message
 from tests.kit.worker import (
     CONTRACT,
@@ -33,6 +32,7 @@ from tests.kit.worker import (
     alert_id,
     body,
     is_repeat,
+    ledger_of,
     until,
 )
 from utils import to_mills
@@ -80,13 +80,6 @@ def remembered(stage: Stage) -> Remembered:
     """What the ledger of an ended life holds."""
     until(lambda: not stage.worker.is_alive, 5.0, "the worker's end")
     return ledger_of(stage.data, stage.now())
-
-
-def ledger_of(data: Path, now: float) -> Remembered:
-    """What a sound ledger holds, looked at on a copy."""
-    findings, kept = read(data, now)
-    assert kept is not None, findings
-    return kept
 
 
 def closed_at(stage: Stage, bid: float, ask: float) -> Message:
@@ -176,30 +169,6 @@ def test_from_the_bar_to_buy_and_out_by_each_of_the_six_exits(stage, happens, se
     assert f"({'+' if trade.pnl > 0 else '-'}${abs(trade.pnl) / 1000:.2f})" in sell.text
     assert trade.detail == reason
     assert [len(stage.messages(kind)) for kind in ("— BUY", "— SELL")] == [1, 1]
-
-
-def test_no_buy_comes_behind_its_position_when_the_lane_before_it_is_slow(stage):
-    """A message hangs in the ordinary lane, the BUY lies behind it, the stop fires: nobody is told of any trade."""
-    hanging = threading.Event()
-
-    def slow(request: Request) -> Answer:
-        hanging.set()
-        return Answer(hang=True)
-
-    stage.market.push.script(r"^/1/messages\.json$", slow)
-    stage.start(ALERT_TIMEOUT_SECONDS="10", BUY_TTL_SECONDS="60")
-    assert hanging.wait(10)
-    stage.go()
-    stage.worker.wait_for_line("🔥 ENTRY")
-    stage.wait_for_polls(2)
-    stage.quote(0.80, 0.82)
-    stage.worker.wait_for_line("out of the record")
-    stage.worker.signal()
-    assert stage.worker.wait() == 0
-    kept = remembered(stage)
-    assert (kept.position, kept.trades) == (None, ())
-    assert not stage.messages("— BUY")
-    assert "last_exit_at" not in kept.facts or kept.facts["last_exit_at"] is None
 
 
 # --- restarts ----------------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_a_word_about_a_trade_that_never_was_changes_nothing() -> None:
 
 def test_the_account_tells_the_owners_own_result(capsys: pytest.CaptureFixture[str]) -> None:
     bench = closed().says("took_it", 520).says("sold_it", 580)
-    assert "Yours, at the prices you told: +$6.00 in 1 of them" in pnl_tracker._summary(
+    assert "Your fills: +$6.00 in 1 of them" in pnl_tracker._summary(
         ledger_book.load(bench.books, bench.now)
     )
     [row] = pnl_tracker.table(bench.kept())

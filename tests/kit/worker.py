@@ -22,6 +22,8 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+from disk.ledger import read
+from events import Remembered
 from simulator.push import Message
 from simulator.servers import Simulator
 from utils import NEW_YORK
@@ -258,6 +260,13 @@ def until(condition: Callable[[], Any], timeout_s: float, what: str) -> None:
     while not condition():
         assert real_time.monotonic() < deadline, f"not seen within {timeout_s:g} s: {what}"
         real_time.sleep(0.005)
+
+
+def ledger_of(data: Path, now: float) -> Remembered:
+    """What a sound ledger holds, looked at on a copy."""
+    findings, kept = read(data, now)
+    assert kept is not None, findings
+    return kept
 
 
 def alert_id(message: Message) -> str:
