@@ -259,7 +259,7 @@ class Worker:
     def _make_edges(self) -> None:
         config, clock, emit = self.config, self.clock, self.inbox.put
         self.makers = {
-            "phone sell": lambda: PhoneLane(emit, config, clock, "phone sell"),
+            "phone sell": lambda: PhoneLane(emit, config, clock, "phone sell", self._holds),
             "phone": lambda: PhoneLane(emit, config, clock, "phone"),
             "errands": lambda: Errands(emit, config, clock, self.calendar),
             "quotes": lambda: Quotes(emit, config, clock),
@@ -277,6 +277,9 @@ class Worker:
 
     def _see(self) -> View | None:
         return self.view
+
+    def _holds(self) -> bool:
+        return isinstance(self.desk.state.phase, Holding)
 
     def _session_at(self, at: float) -> Session | None:
         return self.calendar.at(at)

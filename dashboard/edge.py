@@ -87,6 +87,8 @@ class Pages(Edge):
         try:
             while not self.stopping.is_set():
                 self.beat()
+                if page is not None:
+                    page.look()
                 if page is not None and server.streams and (news := page.news()):
                     server.broadcast(news)
                 if page is not None:
