@@ -178,9 +178,7 @@ def test_a_word_about_a_trade_that_never_was_changes_nothing() -> None:
 
 def test_the_account_tells_the_owners_own_result(capsys: pytest.CaptureFixture[str]) -> None:
     bench = closed().says("took_it", 520).says("sold_it", 580)
-    assert "Your fills: +$6.00 in 1 of them" in pnl_tracker._summary(
-        ledger_book.load(bench.books, bench.now)
-    )
+    assert "Your fills: +$6.00 in 1 of them" in pnl_tracker._summary(ledger_book.load(bench.books, bench.now))
     [row] = pnl_tracker.table(bench.kept())
     assert (row["real_entry"], row["real_exit"], row["real_pnl"], row["skipped"]) == ("0.520", "0.580", "6.000", "no")
     [skipped] = pnl_tracker.table(closed().says("skipped_it").kept())
