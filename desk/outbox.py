@@ -23,6 +23,7 @@ from msgspec.structs import replace
 import alerts
 import links
 from events import (
+    Alert,
     AlertDelivered,
     AlertFailed,
     AlertKind,

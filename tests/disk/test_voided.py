@@ -10,7 +10,7 @@ import pytest
 
 from disk.ledger import Ledger, Refused
 from events import AlertChanged, AnyWrite, FactSet, PositionClosed, TradeVoided
-from tests.kit.books import OPENED_AT, a_position, a_trade, an_alert, closing, opening
+from tests.kit.books import OPENED_AT, a_position, a_trade, an_alert, closing, opening, whole
 
 VOIDED = TradeVoided("T2", OPENED_AT + 90, "closed before its BUY could be delivered")
 
@@ -33,7 +33,7 @@ def rows(ledger: Ledger, statement: str) -> list[tuple[object, ...]]:
 
 
 def test_it_is_out_of_the_record_the_views_and_the_balance_and_its_number_is_kept(ledger: Ledger) -> None:
-    ledger.commit((VOIDED, FactSet("last_exit_at", OPENED_AT + 60)))
+    ledger.commit(whole((VOIDED, FactSet("last_exit_at", OPENED_AT + 60))))
     kept = ledger.remembered()
     assert [trade.id for trade in kept.trades] == ["T1", "T3"]
     assert kept.position is not None
@@ -47,7 +47,7 @@ def test_it_is_out_of_the_record_the_views_and_the_balance_and_its_number_is_kep
 
 
 def test_it_stays_out_after_a_restart_and_its_alerts_may_still_change(tmp_path: Path, ledger: Ledger) -> None:
-    ledger.commit((VOIDED, AlertChanged(an_alert("SELL", a_position("T2"), OPENED_AT + 95))))
+    ledger.commit(whole((VOIDED, AlertChanged(an_alert("SELL", a_position("T2"), OPENED_AT + 95)))))
     before = ledger.remembered()
     ledger.close()
     again = Ledger.open(tmp_path, OPENED_AT + 100)
@@ -57,7 +57,7 @@ def test_it_stays_out_after_a_restart_and_its_alerts_may_still_change(tmp_path: 
 
 
 def test_one_that_was_unresolved_books_nothing_back(ledger: Ledger) -> None:
-    ledger.commit((TradeVoided("T3", OPENED_AT + 90, "its BUY failed"),))
+    ledger.commit(whole((TradeVoided("T3", OPENED_AT + 90, "its BUY failed"),)))
     assert [trade.id for trade in ledger.remembered().trades] == ["T1", "T2"]
     assert rows(ledger, "SELECT balance_usd, unresolved FROM lifetime") == [(-15.0, 0)]
     assert ledger.check() == []
@@ -78,6 +78,6 @@ def test_what_contradicts_the_ledger_is_refused_and_nothing_of_its_commit_is_wri
 ) -> None:
     before = rows(ledger, "SELECT * FROM journal"), rows(ledger, "SELECT * FROM seal")
     with pytest.raises(Refused, match=why):
-        ledger.commit(writes)
+        ledger.commit(whole(writes))
     assert (rows(ledger, "SELECT * FROM journal"), rows(ledger, "SELECT * FROM seal")) == before
     assert ledger.check() == []
