@@ -200,6 +200,18 @@ def test_no_buy_comes_behind_its_position_when_the_lane_before_it_is_slow(stage)
     assert "last_exit_at" not in kept.facts or kept.facts["last_exit_at"] is None
 
 
+def test_a_sell_goes_over_a_connection_that_was_made_ready_while_the_position_was_open(stage):
+    push = stage.market.push
+    stage.bought()
+    stage.stop()
+    so_far = push._count
+    until(lambda: push._count > so_far, 15.0, "a connection made ready")
+    ready = push._count
+    stage.go()
+    closed_at(stage, 0.80, 0.82)
+    assert [request.connection for request in push.requests if b"SELL" in request.body] == [ready]
+
+
 # --- restarts ----------------------------------------------------------------------------------------------------------
 
 
