@@ -197,10 +197,10 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     # sold by hand: the phone hears it, the page shows the trade and both results
     owner.press_twice("close_now")
     sell = stage.wait_for("— SELL")
-    assert "Closed by hand" in sell.text
+    assert "Closed manually" in sell.text
     assert "👤 Your fills" in sell.text
     owner.page.wait_for_selector("#position-card", state="hidden")
-    owner.wait_for_text("#trades tbody", r"IWM \d+C[\s\S]*Closed by hand")
+    owner.wait_for_text("#trades tbody", r"IWM \d+C[\s\S]*Closed manually")
     owner.wait_for_text("#record", "lifetime")
     owner.wait_for_text("#option-words", r"→ .* by hand")
     owner.wait_for_text("#alerts tbody", r"SELL \d+C [^\n]*delivered[\s\S]*not yet")
@@ -228,7 +228,7 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     assert stage.worker.wait() == 0
     stage.start(**settings)
     owner.page.wait_for_selector("#lost", state="hidden", timeout=15_000)
-    owner.wait_for_text("#trades tbody", r"Closed by hand[\s\S]*\$1\.04 → \$1\.10")
+    owner.wait_for_text("#trades tbody", r"Closed manually[\s\S]*\$1\.04 → \$1\.10")
     owner.wait_for_text("#notes tbody", "took it")
 
     assert not owner.foreign
