@@ -1,23 +1,31 @@
-"""`python -m simulator`: the simulated market by itself, until it is interrupted. Prints one JSON line of its places."""
+"""`python -m simulator`: the simulated market by itself, until it is interrupted. Prints one JSON line of its places.
+
+`python -m simulator alpaca`: a broker instead; each has a --help of its own.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import signal
+import sys
 import tempfile
 import threading
 from datetime import date, time
+from importlib import import_module
 from pathlib import Path
 
 from simulator.market import Burst
 from simulator.servers import Simulator
 
 DEFAULT_DAY = date(2026, 11, 20)
+BROKERS = {"alpaca": "simulator.alpaca.program"}
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    options = argparse.ArgumentParser(
+        prog="python -m simulator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--seed", type=int, default=1, help="the same seed and day give the same market (1)")
     options.add_argument(
         "--day", "--date", type=date.fromisoformat, default=DEFAULT_DAY, help=f"a trading day ({DEFAULT_DAY})"
@@ -40,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in BROKERS:
+        return int(import_module(BROKERS[argv[0]]).main(argv[1:]))
     chosen = parser().parse_args(argv)
     bursts = None
     if chosen.burst:

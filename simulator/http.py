@@ -71,9 +71,9 @@ class _Script:
 
 
 class HttpServer:
-    """A server whose normal answers come from `answer`, overridden below. Starts at once on a free port."""
+    """A server whose normal answers come from `answer`, overridden below. Starts at once, on a free port where none is given."""
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], float] = time.time, port: int = 0) -> None:
         self.now = now
         self.requests: deque[Request] = deque(maxlen=KEPT_REQUESTS)
         self.peak_connections = 0
@@ -82,7 +82,7 @@ class HttpServer:
         self._open: dict[int, socket.socket] = {}
         self._count = 0
         self._stopped = threading.Event()
-        self._listener = self._listen(0)
+        self._listener = self._listen(port)
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, args=(self._listener,), name=type(self).__name__, daemon=True).start()
 

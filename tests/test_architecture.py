@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).resolve().parents[1]
-FOLDERS = ("events", "market", "desk", "strategies", "edges", "wire", "disk", "dashboard", "replay", "simulator")
+FOLDERS = ("events", "market", "desk", "strategies", "edges", "brokers", "wire", "disk", "dashboard", "replay", "simulator")
 ROOT = {file.stem for file in HOME.glob("*.py")}
 FILES = sorted([*HOME.glob("*.py"), *(file for folder in FOLDERS for file in (HOME / folder).rglob("*.py"))])
 
@@ -35,6 +35,7 @@ MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, r
     "polygon_client": VALUES | {"config", "logger", "wire"},
     "disk": VALUES | {"config", "desk", "failpoints", "logger", "pnl_tracker"},
     "edges": VALUES | {"alerts", "config", "disk", "failpoints", "logger", "polygon_client", "signals", "wire"},
+    "brokers": VALUES | {"config", "logger", "wire"},
     "dashboard": RULES | {"desk", "disk", "edges", "logger", "wire"},
 }
 CORE = (

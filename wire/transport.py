@@ -292,6 +292,14 @@ class Http:
         """A form. It is never sent twice: whoever calls decides what an unknown outcome means."""
         return self._ask("POST", self._url(path), data=data)
 
+    def post_json(self, path: str, body: bytes) -> Answer:
+        """A JSON document, as it is. It is never sent twice either."""
+        return self._ask("POST", self._url(path), data=body, headers={"Content-Type": "application/json"})
+
+    def delete(self, path: str) -> Answer:
+        """Sent once."""
+        return self._ask("DELETE", self._url(path))
+
     def close(self) -> None:
         """Let go of the connection; the next request opens another."""
         self._session.close()
