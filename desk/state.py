@@ -21,6 +21,7 @@ from events import (
     Commit,
     Explain,
     Fill,
+    Mode,
     Noted,
     Order,
     Outgoing,
@@ -94,7 +95,8 @@ class Course(Struct, frozen=True):
     """How an order's life goes on, beside what is written down of it.
 
     `since` is when its state began, `quiet_since` when something of it was last heard; `counted` the units that its broker calls
-    filled. It is asked for from `ask_at` on, `tries` times so far, and sent again from `again_at` on. `inherited`: of an earlier life.
+    filled. It is asked for from `ask_at` on, `tries` times so far, and sent again from `again_at` on. `unwanted`: it ends as soon as
+    it is found, for it was cancelled in doubt, or is of an earlier life. `told`: the phone knows that nobody knows.
     """
 
     since: float
@@ -103,7 +105,7 @@ class Course(Struct, frozen=True):
     tries: int = 0
     ask_at: float = 0.0
     again_at: float | None = None
-    inherited: bool = False
+    unwanted: bool = False
     told: bool = False
 
 
@@ -118,7 +120,8 @@ class Dealings(Struct, frozen=True):
     """Trades made of orders: those that are open, what ended, their orders and executions, and the accounts they are in.
 
     `orders` and `fills` (by trade) are those of open trades, and of the ones that ended today, for a correction may come. `closing`
-    are trades that the desk itself closes, and why. `numbers` is the highest trade number known by prefix and date, here or at a broker.
+    are trades that the desk itself closes, and why. `numbers` is the highest trade number of a prefix and date, here or at a broker;
+    `prefixes` tell whose a trade's id is, `modes` which broker a strategy trades with.
     """
 
     trades: dict[str, BrokerTrade] = {}
@@ -130,6 +133,8 @@ class Dealings(Struct, frozen=True):
     quotes: dict[str, Priced] = {}
     closing: dict[str, str] = {}
     numbers: dict[str, int] = {}
+    prefixes: dict[str, str] = {}
+    modes: dict[str, Mode] = {}
 
 
 Level = Literal["debug", "info", "warning", "error"]

@@ -274,13 +274,15 @@ class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False):
 class OperatorSpoke(Event, frozen=True, kw_only=True):
     """A person's word: `stop entries`, `resume entries`, `close now`, `I took it`, `I sold it`, `I skipped it`.
 
-    `trade_id`: which position or closed trade is meant; None: the one that is open.
+    `trade_id`: which position or closed trade is meant; None: the one that is open. `resolve` ends an unresolved trade, at a net price
+    a share (+ is paid, - is received) or, without one, by asking the broker again; `why` is for the journal.
     """
 
-    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it"]
+    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it", "resolve"]
     who: str
     price: Mills | None = None
     trade_id: str | None = None
+    why: str = ""
 
 
 class TookLong(Event, frozen=True, kw_only=True):

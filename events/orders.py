@@ -134,7 +134,8 @@ class BrokerTrade(Struct, frozen=True):
     """A trade made of orders, from its first intent to its last fill.
 
     `units` is what was wanted; what is held follows from the fills. `out_by` is when the desk closes it without its strategy.
-    `fee` is what a contract costs each way, in mills, for the fills of which no broker has told it. `entered`: no more entries follow.
+    `fee` is what a contract costs each way, in mills, for the fills of which no broker has told it. `entered`: no more entries follow. `cash_settled`: what
+    is held at expiry becomes cash, where another becomes shares.
     `memo` is its strategy's own, kept with it. `pnl` is mills for all units, fees off; None until it is closed, and unresolved after.
     """
 
@@ -154,6 +155,7 @@ class BrokerTrade(Struct, frozen=True):
     reason: str = ""
     detail: str = ""
     fee: Mills = 0
+    cash_settled: bool = False
     entered: bool = False
     fees: Mills = 0
     pnl: Mills | None = None
