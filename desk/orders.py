@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from desk import reconcile
+from desk import books, reconcile
 from desk.state import DESK, Course, Dealings, State, Turn
 from events import (
     Account,
@@ -214,6 +214,7 @@ def begin(turn: Turn[Any], trade: BrokerTrade) -> None:
     turn.deal(trades={**turn.state.dealings.trades, trade.id: trade})
     turn.set(owners={**turn.state.owners, trade.id: trade.strategy})
     turn.write(TradeBegun(trade), trade.id)
+    books.watch_quotes(turn)
 
 
 def place(turn: Turn[Any], order: Order) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from desk import delivery, orders, reconcile, words
+from desk import books, delivery, orders, reconcile, words
 from desk.state import Dealings, Priced, State, Turn
 from events import (
     Account,
@@ -193,6 +193,7 @@ def end(turn: Turn[Any], trade: BrokerTrade) -> None:
         closing={key: why for key, why in dealings.closing.items() if key != trade.id},
     )
     turn.write(TradeEnded(turn.at, ended), trade.id)
+    books.watch_quotes(turn)
     turn.log("info", f"trade {trade.id} ended", reason=reason, pnl=pnl if ended.opened_at is not None else None)
     if ended.opened_at is not None:
         record = record_of(turn.state.dealings.ended, *ended.record)
@@ -212,11 +213,6 @@ def lose(turn: Turn[Any], trade_id: str, findings: tuple[Finding, ...]) -> None:
     trade = turn.state.dealings.trades[trade_id]
     why = next((finding.text for finding in findings if finding.trade_id == trade_id), "it is not held any more")
     amend(turn, replace(trade, state="unresolved", detail=why))
-
-
-def watched(state: State) -> set[str]:
-    """The contracts whose quotes are wanted for trades made of orders."""
-    return {leg.contract for trade in state.dealings.trades.values() if trade.state != "settling" for leg in trade.legs}
 
 
 def take_quote(turn: Turn[Any], event: QuoteSeen) -> list[str]:
