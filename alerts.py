@@ -311,7 +311,21 @@ def way_out(trade: Trade) -> str:
     return "⚠️ Look at your account: a call in the money at 16:00 becomes 100 shares"
 
 
-def missed_buy(config: Config, position: Position, why: str, *, at: float) -> Alert:
+def never_reached(config: Config, trade: Trade, record: Tally, *, at: float) -> Alert:
+    """Behind a SELL that may have been heard: the BUY before it never was."""
+    lines = [
+        f"The BUY of {trade.contract} at {clock_text(trade.opened_at)} ET failed: there is nothing to sell.",
+        "Its trade is not in the record.",
+        "",
+        *lifetime(record),
+    ]
+    title = f"↩️ {config.symbol} — that BUY never reached you"
+    return _alert(
+        f"{trade.id}-NEVER", "CRITICAL", title, lines, at=at, priority=1, expires_at=at + OPS_LIFE_S, trade_id=trade.id
+    )
+
+
+def missed_buy(config: Config, position: Position | Trade, why: str, *, at: float) -> Alert:
     told = f"{position.contract} at {clock_text(position.opened_at)} ET, ~{dollars(position.entry)}: {why}"
     lines = [told, "It was never announced: no position, no P&L. Do not buy it now."]
     return _alert(
@@ -487,6 +501,12 @@ def clock_off(config: Config, skew_s: float, source: str, *, at: float) -> Alert
     side = "ahead of" if skew_s > 0 else "behind"
     told = f"The host's clock is {abs(skew_s):.1f} s {side} {source or 'the other source'}. No BUY until it is right."
     return _ops("CLOCK", f"🕰 {config.symbol} clock is off", told, at=at, priority=1)
+
+
+def disk_trouble(config: Config, reason: str, *, at: float) -> Alert:
+    """What keeps a BUY from being told, since its record could not be written: a full disk, or a viewer that holds the ledger."""
+    cure = "No BUY until it can be. Close whatever has the ledger open, or make room on the disk."
+    return _ops("disk", f"💾 {config.symbol} ledger not written", f"For a minute: {reason}.", cure, at=at, priority=1)
 
 
 def thread_failed(config: Config, thread: str, reason: str, *, at: float) -> Alert:

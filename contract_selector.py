@@ -1,8 +1,9 @@
 """A chain -> the tracked contracts -> the one contract, or which filter emptied the list. Pure.
 
 Filters are applied one after the other to all rows, in the order of the rules; the first that leaves nothing is the answer to
-"why none". What a row does not say lets it through no filter. A row keeps the greeks of the feed; where it has none, and where
-the underlying it goes by is more than 0.5 % from the live price, it gets delta and IV from its own mid at the live price
+"why none". What a row does not say lets it through no filter. A row keeps the greeks of the feed; where it has none (zeros are
+none), where its own mid refutes its delta, and where the underlying it goes by is more than 0.5 % from the live price, it gets
+delta and IV from its own mid at the live price
 (Black-Scholes with r = 0 and no dividend, which within one day move a delta by less than a tick; time to the session's close).
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 YEAR_S = 365 * 86_400.0
 SAME_UNDERLYING = 0.005
+REFUTED_BY = 0.15  # a quarter of an hour before the close, a delta moves by 0.15 with ten cents of IWM
 NEAREST = 3
 EQUAL = 1e-7
 FUTURE_S = 5.0
@@ -215,14 +217,14 @@ def nearest(rows: Iterable[ChainRow], config: Settings) -> tuple[ChainRow, ...]:
 
 
 def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: float | None) -> list[ChainRow]:
-    """The rows, with delta and IV from their mids where the feed gave none or gave those of another price of the underlying.
+    """The rows, with delta and IV from their mids where the feed gave none, those of another day, or of another underlying price.
 
     `spot` is the live price; None when there is none, and then the row's own has to do.
     """
-    kept = list(rows)
     years = (session.close_at - now) / YEAR_S
     if years <= 0:
-        return kept
+        return list(rows)
+    kept = unrefuted([unzeroed(row) for row in rows], years)
     todo, prices = {}, []
     for index, row in enumerate(kept):
         moved = spot is not None and row.underlying is not None and abs(row.underlying / spot - 1) > SAME_UNDERLYING
@@ -248,6 +250,35 @@ def with_greeks(rows: Sequence[ChainRow], now: float, session: Session, spot: fl
             else:
                 kept[index] = replace(kept[index], delta=delta if known else None, iv=iv if known else None, computed=known)
     return kept
+
+
+def unzeroed(row: ChainRow) -> ChainRow:
+    """A delta or an IV of zero beside a bid is none: nobody pays for what cannot come to be worth anything."""
+    if row.delta != 0 and row.iv != 0:
+        return row
+    if row.quote is None or not row.quote.bid:
+        return row
+    return replace(row, delta=row.delta or None, iv=row.iv or None)
+
+
+def unrefuted(rows: list[ChainRow], years: float) -> list[ChainRow]:
+    """The rows without those greeks that their own mid, at their own price of the underlying, contradicts: yesterday's."""
+    doubtful = [
+        (index, row.quote, row.underlying, row.delta)
+        for index, row in enumerate(rows)
+        if row.delta is not None and not row.computed and row.underlying is not None and two_sided(row)
+    ]
+    if not doubtful:
+        return rows
+    mids = np.array([((quote.bid or 0) + (quote.ask or 0)) / 2000 for _, quote, _, _ in doubtful if quote is not None])
+    spots = np.array([underlying for _, _, underlying, _ in doubtful])
+    strikes = np.array([rows[index].strike / 1000 for index, *_ in doubtful])
+    calls = np.array([rows[index].right == "call" for index, *_ in doubtful])
+    _, deltas = implied(mids, spots, strikes, years, calls)
+    for (index, _, _, given), delta in zip(doubtful, deltas.tolist(), strict=True):
+        if isfinite(delta) and abs(delta - given) > REFUTED_BY:
+            rows[index] = replace(rows[index], delta=None, iv=None)
+    return rows
 
 
 def implied(mids: Floats, spots: Floats, strikes: Floats, years: float, calls: NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -10,6 +10,12 @@ no P&L: it is counted as such and nowhere else.
 from __future__ import annotations
 
 import sys
+
+if __name__ == "__main__":
+    import startup
+
+    startup.begin(startup.WORKER, startup.OF_WORKER, code=2)
+
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -93,9 +99,22 @@ def booked(record: Record, pnl: Mills | None) -> Record:
     )
 
 
-def profit(entry: Mills, exit: Mills, fee: Mills = 0) -> Mills:
-    """P&L of one contract bought and sold: (exit - entry) x 100 shares, the fee off each way."""
-    return (exit - entry) * SHARES - 2 * fee
+def profit(entry: Mills, exit: Mills, fees: Mills = 0) -> Mills:
+    """P&L of one contract bought and sold: (exit - entry) x 100 shares - the fees of both ways. Every P&L is made here."""
+    return (exit - entry) * SHARES - fees
+
+
+def if_sold_now(side: Position, fee: Mills) -> Mills | None:
+    """What the assumed trade would book at the last bid, `fee` off each way; None before a bid was seen."""
+    return None if side.last_bid is None else profit(side.entry, side.last_bid, 2 * fee)
+
+
+def own_if_sold_now(side: Position, fee: Mills) -> Mills | None:
+    """What the owner has made of it, or would by selling at the last bid, `fee` off each way; None if he told nothing."""
+    sold = side.last_bid if side.real_exit is None else side.real_exit
+    if sold is None or side.real_entry is side.real_exit is None:
+        return None
+    return profit(side.entry if side.real_entry is None else side.real_entry, sold, 2 * fee)
 
 
 def held(fills: Iterable[Fill]) -> dict[str, int]:
@@ -162,7 +181,7 @@ def settle(
         reason=reason,
         detail=detail,
         fees=2 * fee,
-        pnl=None if exit is None else profit(position.entry, exit, fee),
+        pnl=None if exit is None else profit(position.entry, exit, 2 * fee),
         stale=stale,
         signal=position.signal,
     )
@@ -171,7 +190,7 @@ def settle(
 
 def resolved(trade: Trade, exit: Mills, detail: str) -> Trade:
     """An unresolved trade whose worth at the end became known after all."""
-    known = replace(trade, exit=exit, detail=detail, pnl=(exit - trade.entry) * SHARES - trade.fees)
+    known = replace(trade, exit=exit, detail=detail, pnl=profit(trade.entry, exit, trade.fees))
     return told(known, real_entry=trade.real_entry, real_exit=trade.real_exit, skipped=trade.skipped)
 
 
@@ -180,7 +199,7 @@ def told(trade: Trade, *, real_entry: Mills | None, real_exit: Mills | None, ski
     bought = trade.entry if real_entry is None else real_entry
     sold = trade.exit if real_exit is None else real_exit
     silent = skipped or real_entry is real_exit is None
-    own = None if silent or sold is None else profit(bought, sold) - trade.fees
+    own = None if silent or sold is None else profit(bought, sold, trade.fees)
     return replace(trade, real_entry=real_entry, real_exit=real_exit, skipped=skipped, real_pnl=own)
 
 
@@ -217,15 +236,18 @@ COLUMNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done and sound, 1 the ledger is damaged, 2 it could not be done."""
-    from disk.folder import DiskTrouble, FolderBusy
+    from config import ConfigError, data_dir
+    from disk.folder import DiskTrouble, FolderBusy, temporary_place
     from disk.ledger import LedgerDamaged, LedgerError
     from utils import SystemClock
 
     asked = _parsed(arguments)
     work = {"verify": _verify, "restore": _restore, "export": _export}[asked.command]
     try:
+        asked.data_dir = asked.data_dir or data_dir()
+        temporary_place(asked.data_dir)
         return work(asked, SystemClock().now())
-    except (LedgerError, DiskTrouble, FolderBusy) as error:
+    except (LedgerError, DiskTrouble, FolderBusy, ConfigError) as error:
         _print_json({"ok": False, "error": str(error)}) if asked.json else print(error, file=sys.stderr)
         return DAMAGED if isinstance(error, LedgerDamaged) else IMPOSSIBLE
 
@@ -349,17 +371,11 @@ def _print_json(value: object) -> None:
 
 
 def _parsed(arguments: Sequence[str] | None) -> Namespace:
-    import os
     from argparse import ArgumentParser
-
-    from dotenv import dotenv_values
 
     parser = ArgumentParser(prog="python -m pnl_tracker", description="Check, repair or export the ledger.")
     parser.add_argument("command", choices=("verify", "restore", "export"))
-    folder = os.environ.get("DATA_DIR") or dotenv_values(".env").get("DATA_DIR") or "data"
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path(folder), help="the worker's folder (default: DATA_DIR, or data)"
-    )
+    parser.add_argument("--data-dir", type=Path, help="the worker's folder (default: DATA_DIR, as the worker reads it)")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     return parser.parse_args(arguments)
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 FRESH_S = 5.0
 BLIND_AFTER_S = 10.0
 CHAIN_MAX_AGE_S = 60.0
+STAMP_S = 0.001
 SPREAD_LIMIT = Fraction(1, 2)
 SALE_MAX_PEAKS = 10
+CROSSED_S = 0.5  # threads name their moments and are heard in any order: as much may lie ahead
 
 
 # --- the session's own times -------------------------------------------------------------------------------------------
@@ -40,6 +42,11 @@ def time_stop(config: Config, session: Session) -> float:
 
 def hhmm(moment: float) -> str:
     return clock_text(moment)[:5]
+
+
+def is_fresh(age_s: float, limit_s: float = FRESH_S) -> bool:
+    """Whether what is so old may still be relied on. What comes from the future is not fresh: one of two clocks is wrong."""
+    return -CROSSED_S <= age_s <= limit_s
 
 
 # --- prices ------------------------------------------------------------------------------------------------------------
@@ -67,12 +74,25 @@ def says_something(quote: Quote) -> bool:
     return not quote.delayed and bool(quote.ask or quote.bid)
 
 
+def is_same(quote: Quote, before: Quote | None) -> bool:
+    """Whether it is one quote that was asked for twice: its prices and, to the millisecond, its own time are unchanged."""
+    if before is None or (quote.bid, quote.ask) != (before.bid, before.ask):
+        return False
+    return quote.quoted_at is None or before.quoted_at is None or abs(quote.quoted_at - before.quoted_at) < STAMP_S
+
+
 def assumed_entry(config: Config, quote: Quote) -> Mills:
     """One tick over the ask, capped at mid + slippage, never under the ask; rounded up to a cent."""
     assert quote.bid is not None
     assert quote.ask is not None
     capped = Fraction(quote.bid + quote.ask, 2) + to_mills(config.entry_slippage)
     return up_to_cent(max(quote.ask, -(-min(Fraction(quote.ask + CENT), capped) // 1)))
+
+
+def assumed_exit(position: Position, quote: Quote | None) -> Mills:
+    """The last bid known, and never more than the last quote's ask: nobody sells dearer than others offer."""
+    bid = position.last_bid or 0
+    return min(bid, quote.ask) if quote is not None and quote.ask else bid
 
 
 def percent(setting: Decimal) -> Fraction:
@@ -82,19 +102,21 @@ def percent(setting: Decimal) -> Fraction:
 # --- the position's moving parts ---------------------------------------------------------------------------------------
 
 
-def with_quote(config: Config, position: Position, quote: Quote, at: float) -> Position:
-    """The position after one fresh quote of its contract.
+def with_quote(config: Config, position: Position, quote: Quote, at: float, *, is_another: bool = True) -> Position:
+    """The position after one fresh quote of its contract. `is_another` False: it is the one before, asked for again.
 
     The peak is the highest mark that the next usable mark confirmed (the lower of two in a row). An unusable quote moves
-    neither mark nor peak, but its bid is the last bid known.
+    neither mark nor peak, but its bid is the last bid known. A bid that is left out is empty: a bid of 0.
     """
-    bid = position.last_bid if quote.bid is None else quote.bid
-    seen = replace(position, last_bid=bid, last_quote_at=at)
+    seen = replace(position, last_bid=quote.bid or 0, last_quote_at=at)
     now = mark(quote)
     if now is None:
         return seen
     peak = position.peak if position.last_mark is None else max(position.peak, min(position.last_mark, now))
-    hits = position.stop_hits + 1 if stopped(config, stop_basis(position), now) else 0
+    if not stopped(config, stop_basis(position), now):
+        hits = 0
+    else:
+        hits = position.stop_hits + (is_another or position.stop_hits == 0)
     return replace(seen, last_mark=now, peak=peak, stop_hits=hits)
 
 

@@ -6,6 +6,7 @@ Only edges hold a `Clock`; everything else is given the time. New York time come
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import time
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from typing import Protocol
 
 import pytz
 
+VERSION = "1.0.0"
 NEW_YORK = pytz.timezone("America/New_York")
 SHARES = 100
 CENT = 10  # mills
+BACK_S = 1.0  # threads read a clock in any order; more than this between two readings is a clock put back
 LATEST, FASTEST = 4_102_444_800.0, 1e6  # of a simulated market's clock: the year 2100, a million seconds in one
 
 
@@ -28,10 +31,16 @@ LATEST, FASTEST = 4_102_444_800.0, 1e6  # of a simulated market's clock: the yea
 
 
 class Clock(Protocol):
-    """What an edge may know of time. `now` never steps; `wall` is what the host says, and may."""
+    """What an edge may know of time. `now` names a moment, `steady` is for what is due: it never steps."""
 
     def now(self) -> float:
-        """Unix seconds: the host's time at the start plus what has truly passed since."""
+        """Unix seconds: the host's time at the start, or when it was last confirmed, plus what has truly passed since."""
+
+    def steady(self) -> float:
+        """Seconds that only pass, from no moment in particular: for whatever is due, or overdue."""
+
+    def moved(self) -> float:
+        """`now` less `steady`, in seconds: it changes only when `now` is put right."""
 
     def wall(self) -> float:
         """Unix seconds as the host's clock has them at this moment."""
@@ -49,6 +58,12 @@ class SystemClock:
 
     def now(self) -> float:
         return self._anchor + time.monotonic()
+
+    def steady(self) -> float:
+        return time.monotonic()
+
+    def moved(self) -> float:
+        return self._anchor
 
     def wall(self) -> float:
         return time.time()
@@ -76,6 +91,7 @@ class SharedClock:
         if not (base > 0 and 0 < at_base < LATEST and 0 <= speed < FASTEST and abs(offset) < LATEST):
             raise ValueError("no clock of a simulated market")
         self._confirmed = offset
+        self._steady_at, self._kept = at_base, 0.0
 
     @classmethod
     def create(cls, path: Path, now: float, speed: float) -> SharedClock:
@@ -94,11 +110,21 @@ class SharedClock:
         )
 
     def now(self) -> float:
-        base, at_base, speed, _ = self._read()
-        return at_base + (time.monotonic() - base) * speed + self._confirmed
+        return self._market() + self._confirmed
+
+    def steady(self) -> float:
+        """The market's seconds; what its time is moved back by is not taken off."""
+        market = self._market() + self._kept
+        if market < self._steady_at - BACK_S:
+            self._kept += self._steady_at - market
+        self._steady_at = market = max(market, self._steady_at)
+        return market
+
+    def moved(self) -> float:
+        return self._confirmed - self._kept
 
     def wall(self) -> float:
-        return self.now() - self._confirmed + self._read()[3]
+        return self._market() + self._read()[3]
 
     def real_seconds(self, seconds: float) -> float:
         speed = self._read()[2]
@@ -106,6 +132,10 @@ class SharedClock:
 
     def confirm(self) -> None:
         self._confirmed = self._read()[3]
+
+    def _market(self) -> float:
+        base, at_base, speed, _ = self._read()
+        return at_base + (time.monotonic() - base) * speed
 
     def _read(self) -> tuple[float, float, float, float]:
         base, at_base, speed, offset = self._layout.unpack(self._map[:])
@@ -211,6 +241,19 @@ def signed_dollars(mills: int) -> str:
     """`+$120.00`, `-$3.50`, `$0.00`: exact, with its sign in front."""
     sign = "+" if mills > 0 else "-" if mills < 0 else ""
     return sign + dollars(abs(mills), None if mills % CENT else 2)
+
+
+def contract_name(contract: str) -> str:
+    """`O:IWM261120C00226000` as `IWM 226C 20 Nov`."""
+    parts = re.fullmatch(r"(?:O:)?([A-Z]{1,6})([0-9]{6})([CP])([0-9]{8})", contract)
+    try:
+        day = None if parts is None else datetime.strptime(parts[2], "%y%m%d")  # noqa: DTZ007 - a date, of no clock
+    except ValueError:
+        day = None
+    if parts is None or day is None:
+        return contract
+    strike = f"{Decimal(parts[4]).scaleb(-3).normalize():f}"
+    return f"{parts[1]} {strike}{parts[3]} {day.day} {day:%b}"
 
 
 def up_to_cent(mills: int) -> int:

@@ -71,7 +71,9 @@ class Actions:
 
     @staticmethod
     def _possible(asked: Asked, view: View, trade_id: str | None) -> Mills | None:
-        """The price said, if one is wanted. Impossible for what cannot be done now."""
+        """The price said, if one is wanted. Impossible for what cannot be done now, or not by a trade's link."""
+        if trade_id is not None and asked.command == "resume_entries":
+            raise Impossible("a link stops entries and does not resume them: open the page for that")
         if asked.command not in (*OF_A_TRADE, "close_now"):
             return None
         if trade_id not in (None, asked.position):

@@ -17,6 +17,7 @@ from desk.state import Held, Settling, Turn, trades_of
 from desk.strategy import Scene
 from events import (
     Alert,
+    AlertFailed,
     FactSet,
     FetchSettlement,
     Mills,
@@ -29,14 +30,17 @@ from events import (
     PositionVoided,
     SettlementArrived,
     Trade,
+    TradeVoided,
     Watch,
 )
-from risk_manager import FRESH_S, Leave
+from pnl_tracker import Record
+from risk_manager import Leave, is_fresh
 from utils import dollars, new_york, to_mills
 
 REPRICE_PATIENCE_S = 10.0
 SETTLE_TRIES = 5
 SETTLE_RETRY_S = 30.0
+LAST_BARS_S, FINAL_S = 60.0, 900.0  # after the close: the last bars have come; they are corrected no more
 UNRESOLVED_RETRY_S, UNRESOLVED_FOR_S = 3600.0, 7 * 86_400.0
 
 
@@ -53,7 +57,8 @@ def next_id(turn: Turn[Any]) -> str:
 def open_position(turn: Turn[Any], position: Position, buy: Alert) -> None:
     """Book the assumed entry and queue its BUY, in this turn's one commit."""
     state = turn.state
-    turn.set(opened_today=state.opened_today + 1, owners={**state.owners, position.id: turn.owner})
+    opened_on = {**state.opened_on, str(state.day): state.opened_today + 1}
+    turn.set(opened_on=opened_on, owners={**state.owners, position.id: turn.owner})
     turn.hold(Held(turn.owner, position, since=turn.at))
     turn.write(PositionOpened(position), position.id)
     watch_quotes(turn)
@@ -145,10 +150,10 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
     if delivery.never_announced(turn.state, position.id):
         void(turn, position.id, f"{leave.reason} before its BUY could be delivered")
         return
-    fresh = held.quote_at is not None and turn.at - held.quote_at <= FRESH_S
+    fresh = held.quote_at is not None and is_fresh(turn.at - held.quote_at)
     trade = pnl_tracker.settle(
         position,
-        position.last_bid or 0,
+        risk_manager.assumed_exit(position, held.quote),
         at=turn.at,
         reason=leave.reason,
         detail=leave.detail + ("" if fresh else " (stale price)"),
@@ -161,20 +166,18 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
 
 
 def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> None:
-    """The trade into the ledger, the SELL into the outbox, the record one further; and the alarm of a deep loss."""
-    before = turn.state.record
-    record = pnl_tracker.booked(before, trade.pnl)
+    """The trade into the ledger, the SELL into the outbox, the record one further."""
+    record = pnl_tracker.booked(turn.state.record, trade.pnl)
     trades = (*turn.state.trades, trade)
     turn.write(PositionClosed(trade), trade.id)
     exit_at = min(turn.at, position.session_close_at)  # one that expired begins no cooldown of another day
     turn.write(FactSet("last_exit_at", exit_at))
     turn.let_go(position.id)
-    turn.set(record=record, trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
     mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
-    for level in pnl_tracker.critical_levels(before, record, to_mills(turn.config.critical_loss)):
-        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    change_record(turn, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)
     turn.log("info", f"🚪 EXIT: {trade.contract}", id=trade.id, reason=trade.detail, pnl=result)
 
@@ -188,6 +191,34 @@ def void(turn: Turn[Any], trade_id: str, why: str) -> None:
     delivery.cancel(turn, alerts.buy_id(trade_id), why)
     delivery.say(turn, alerts.missed_buy(turn.config, position, why, at=turn.at))
     turn.log("warning", f"position voided: {why}", id=trade_id)
+
+
+def attempt_failed(turn: Turn[Any], event: AlertFailed) -> None:
+    """An attempt has failed; if it was the last of a BUY whose position is closed already, there was no trade after all."""
+    delivery.settled(turn, event)
+    row = turn.state.outbox.get(event.alert_id)
+    if row is None or row.alert.kind != "BUY" or row.alert.trade_id is None:
+        return
+    trade = next((trade for trade in turn.state.trades if trade.id == row.alert.trade_id), None)
+    if trade is not None and trade.real_entry is None and delivery.never_announced(turn.state, trade.id):
+        delivery.cancel(turn, row.alert.id, "its position is closed")
+        never_reached(turn, trade)
+
+
+def never_reached(turn: Turn[Any], trade: Trade) -> None:
+    """Take a closed trade out of the record: its BUY certainly reached nobody. Whoever may have heard of the SELL is told so."""
+    why = "closed before its BUY could be delivered"
+    trades = tuple(other for other in turn.state.trades if other.id != trade.id)
+    last_exit_at = max((min(other.closed_at, turn.at) for other in trades), default=None)
+    turn.write(TradeVoided(trade.id, turn.at, why), trade.id)
+    turn.write(FactSet("last_exit_at", last_exit_at))
+    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=last_exit_at)
+    change_record(turn, pnl_tracker.fold(trades))
+    if delivery.unsay(turn, alerts.sell_id(trade.id)):
+        delivery.say(turn, alerts.never_reached(turn.config, trade, turn.state.record, at=turn.at))
+    else:
+        delivery.say(turn, alerts.missed_buy(turn.config, trade, why, at=turn.at))
+    turn.log("warning", "that BUY never reached the phone: out of the record", id=trade.id)
 
 
 # --- settled -----------------------------------------------------------------------------------------------------------
@@ -209,16 +240,19 @@ def tick(turn: Turn[Any]) -> None:
 
 
 def ask_settlement(turn: Turn[Any], held: Held, settling: Settling) -> None:
-    if turn.at < settling.next_at:
-        return
     position = held.position
+    if turn.at < max(settling.next_at, position.session_close_at + LAST_BARS_S):
+        return
     day = new_york(position.session_close_at).date().isoformat()
-    turn.hold(replace(held, settling=Settling(settling.tries + 1, turn.at + SETTLE_RETRY_S)))
+    turn.hold(replace(held, settling=replace(settling, tries=settling.tries + 1, next_at=turn.at + SETTLE_RETRY_S)))
     turn.do(FetchSettlement(position.id, underlying_of(position.contract), day))
 
 
 def settle(turn: Turn[Any], event: SettlementArrived) -> None:
-    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved."""
+    """The close of the day the position expired: its worth at the end, or, after several tries, unresolved.
+
+    A close is taken as final when it was told twice alike, or is old enough; until then a correction takes its place.
+    """
     held = turn.state.held.get(event.trade_id)
     if held is None or held.settling is None:
         resolve(turn, event)
@@ -226,11 +260,16 @@ def settle(turn: Turn[Any], event: SettlementArrived) -> None:
     if event.close is None and held.settling.tries < SETTLE_TRIES:
         turn.log("warning", f"settlement price not to be had yet: {event.reason}", tries=held.settling.tries)
         return
-    position = held.position
-    if event.close is None:
+    position, settling = held.position, held.settling
+    close = settling.close if event.close is None else event.close
+    old = turn.at >= position.session_close_at + FINAL_S
+    if not (close is None or old or close == settling.close or settling.tries >= SETTLE_TRIES):
+        turn.hold(replace(held, settling=replace(settling, close=close)))
+        return
+    if close is None:
         price, detail = None, f"Expired, unresolved: {event.reason or 'no settlement price'}"
     else:
-        price, detail = worth_at(position, event.close)
+        price, detail = worth_at(position, close)
     fee = to_mills(turn.config.fee_per_contract)
     trade = pnl_tracker.settle(position, price, at=turn.at, reason="expired", detail=detail, fee=fee)
     book(turn, position, trade, Scene())
@@ -245,9 +284,16 @@ def resolve(turn: Turn[Any], event: SettlementArrived) -> None:
     know_better(turn, trade)
     record = pnl_tracker.fold(turn.state.trades)
     turn.write(PositionClosed(trade), trade.id)
-    turn.set(record=record)
     delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
+    change_record(turn, record)
     turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+
+
+def change_record(turn: Turn[Any], record: Record) -> None:
+    """The one place where the record changes, and so the one that sounds the alarm of a deep loss."""
+    for level in pnl_tracker.critical_levels(turn.state.record, record, to_mills(turn.config.critical_loss)):
+        delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
+    turn.set(record=record)
 
 
 def know_better(turn: Turn[Any], trade: Trade) -> None:

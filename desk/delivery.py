@@ -19,6 +19,7 @@ from events import (
     AlertChanged,
     AlertDelivered,
     AlertFailed,
+    CancelReceipt,
     CommitFailed,
     Committed,
     FactSet,
@@ -29,6 +30,7 @@ from events import (
     PollReceipt,
     PositionOpened,
     ReceiptSeen,
+    TakeBack,
 )
 
 UNRECORDED_AFTER_S = 1.0
@@ -82,12 +84,32 @@ def attempt(turn: Turn[Any], row: Outgoing, channel: Literal["pushover", "fallba
 
 
 def cancel(turn: Turn[Any], alert_id: str, why: str) -> None:
-    """An alert that must not be tried again; an attempt on the wire is left to end."""
+    """An alert that must not be tried again: an attempt that has not begun is taken back, one on the wire is left to end."""
     row = turn.state.outbox.get(alert_id)
     unsaid = awaits_disk(turn.state, alert_id)
-    if row is not None and (row.outcome in ("queued", "failed", "unknown") or unsaid):
+    if row is None:
+        return
+    if row.outcome in ("queued", "failed", "unknown") or unsaid:
         keep(turn, outbox.dropped(replace(row, fallback="") if unsaid else row, turn.at))
         turn.log("info", f"alert cancelled: {why}", id=alert_id)
+    elif in_flight(row):
+        turn.do(TakeBack(alert_id))
+    elif row.receipt is not None:
+        turn.set(outbox={**turn.state.outbox, alert_id: replace(row, next_at=turn.at)})
+
+
+def unsay(turn: Turn[Any], alert_id: str) -> bool:
+    """Take back an alert that there is no reason for any more, as far as that can be; whether it may be on the phone."""
+    cancel(turn, alert_id, "there is no reason for it any more")
+    row = turn.state.outbox.get(alert_id)
+    if row is None:
+        return True
+    if row.outcome == "dropped" and not row.maybe_seen:
+        return False
+    if row.receipt is not None:
+        turn.do(CancelReceipt(alert_id, row.receipt))
+    keep(turn, replace(row, acknowledged_at=turn.at, acknowledged_by="nobody: its BUY never arrived"))
+    return True
 
 
 def never_announced(state: State, trade_id: str) -> bool:
@@ -261,12 +283,20 @@ def tick(turn: Turn[Any]) -> Unheard:
             keep(turn, outbox.dropped(row, turn.at))
         attempt(turn, together, "pushover")
     for row in tuple(turn.state.outbox.values()):
+        if has_just_expired(row, turn.at) and not awaits_disk(turn.state, row.alert.id):
+            turn.do(TakeBack(row.alert.id))
         position_open = is_open_position(turn.state, row.alert.trade_id)
         due = outbox.due(row, turn.at, turn.config, turn.state.line, position_open=position_open)
         if step(turn, row, due) and row.alert.trade_id is not None:
             unheard.append((row.alert.trade_id, "its BUY could not be delivered in time"))
     forget(turn)
     return unheard
+
+
+def has_just_expired(row: Outgoing, now: float) -> bool:
+    """Whether the life of a BUY that was handed over has just ended: what of it has not begun is asked back."""
+    expires_at = row.alert.expires_at
+    return row.alert.kind == "BUY" and in_flight(row) and expires_at is not None and expires_at <= now < expires_at + 1.0
 
 
 def step(turn: Turn[Any], row: Outgoing, due: outbox.Step | None) -> bool:
@@ -277,6 +307,10 @@ def step(turn: Turn[Any], row: Outgoing, due: outbox.Step | None) -> bool:
         case "poll":
             assert row.receipt is not None
             turn.do(PollReceipt(row.alert.id, row.receipt))
+            turn.set(outbox={**turn.state.outbox, row.alert.id: outbox.polling(row, turn.at)})
+        case "cancel":
+            assert row.receipt is not None
+            turn.do(CancelReceipt(row.alert.id, row.receipt))
             turn.set(outbox={**turn.state.outbox, row.alert.id: outbox.polling(row, turn.at)})
         case "reissue":
             turn.log("warning", f"nobody has seen it, said once more: {row.alert.title}", id=row.alert.id)

@@ -20,10 +20,10 @@ from msgspec.structs import replace
 import alerts
 import pnl_tracker
 import risk_manager
-from desk import accounts, books, closing, daily, delivery, feed, orders, outbox, sight, trades
+from desk import accounts, books, closing, daily, delivery, feed, moments, orders, outbox, sight, trades
 from desk.market import Market
 from desk.state import ASSUMED, DESK, FeedDay, Held, Kept, Memory, Own, Sheet, State, Stopping, Turn, trades_of
-from desk.strategy import MarketEvent, PutBack, Restored, Scene, Stalled, Status, Strategy
+from desk.strategy import MarketEvent, PutRight, Restored, Scene, Stalled, Status, Strategy
 from events import (
     AlertDelivered,
     AlertFailed,
@@ -88,6 +88,7 @@ OUT_BY_GRACE_S = 5.0
 LOST_S = 60.0
 ONCE_A_DAY = ("morning", "summary")
 STEADY_S = 600.0
+DISK, DISK_PATIENCE_S = "disk", 60.0
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 TOLD_TO_ALL: frozenset[type] = frozenset(
     {
@@ -170,7 +171,7 @@ class Desk:
             Committed: self._committed,
             CommitFailed: self._commit_failed,
             AlertDelivered: delivery.settled,
-            AlertFailed: delivery.settled,
+            AlertFailed: books.attempt_failed,
             ReceiptSeen: delivery.receipt_seen,
             PhoneChecked: delivery.phone_checked,
             ClockChecked: self._clock_checked,
@@ -334,20 +335,21 @@ class Desk:
             (at for key in ("running_since", "alive_at") if (at := number(facts.get(key))) is not None), default=None
         )
         crashes = crashes_of(facts)
-        lived = replace(event, away_s=None if last_seen_at is None else turn.at - last_seen_at, crashes=crashes)
+        lived = replace(event, away_s=None if last_seen_at is None else max(turn.at - last_seen_at, 0.0), crashes=crashes)
         fault = f"{crashes} unclean ends in a row" if crashes >= CRASHES_MAX else None
         turn.write(FactSet("running_since", turn.at))
         turn.write(FactSet("crashes", float(crashes)))
         turn.set(
             at=turn.at,
             started_at=turn.at,
-            last_exit_at=by(turn.at, number(facts.get("last_exit_at"))),
+            last_exit_at=moments.past(turn.at, number(facts.get("last_exit_at"))),
             entries_stopped=facts.get("entries_stopped") == "yes",
             told_on={topic: str(facts.get(topic)) for topic in ONCE_A_DAY},
             record=pnl_tracker.fold(kept.trades),
             trades=kept.trades,
-            outbox=delivery.taken_up(kept.outbox, turn.at),
-            line=replace(turn.state.line, ops_at=moments(facts.get("ops_at")) if crashes else ()),
+            opened_on=kept.trades_opened_on,
+            outbox={key: moments.of_row(row, turn.at) for key, row in delivery.taken_up(kept.outbox, turn.at).items()},
+            line=replace(turn.state.line, ops_at=moments_of(facts.get("ops_at")) if crashes else ()),
             way_out=replace(turn.state.way_out, starts=fault),
         )
         self._roll(turn)
@@ -374,10 +376,9 @@ class Desk:
         self.calendar.reach(day)
         session = self.calendar.on(day)
         today = trades_of(turn.state.trades, day)
-        opened = self.remembered.trades_opened_on.get(day.isoformat(), 0)
         noted = tuple(note for note in self.remembered.notes if new_york(note.at).date() == day)
         turn.set(
-            day=day, session=session, trades_today=today, opened_today=opened, stalled_since=None,
+            day=day, session=session, trades_today=today, stalled_since=None,
             noted=noted, feed=FeedDay(since=turn.at),
         )  # fmt: skip
         self._begin(session)
@@ -488,8 +489,16 @@ class Desk:
         pending = turn.state.pending.get(event.commit)
         for ref in orders.commit_failed(turn, () if pending is None else pending.refs):
             accounts.unrecorded(turn, ref)
+        if turn.state.way_out.disk is None:
+            turn.due[DISK] = turn.at + DISK_PATIENCE_S
         for trade_id, why in delivery.commit_failed(turn, event):
             books.void(turn, trade_id, why)
+
+    def _watch_disk(self, turn: DeskTurn) -> None:
+        """A disk that refuses for a minute, or a viewer that holds the ledger for as long: no BUY, and the owner hears why."""
+        reason = turn.state.way_out.disk
+        if reason is not None and turn.every(DISK, 3600.0):
+            delivery.say(turn, alerts.disk_trouble(turn.config, reason, at=turn.at))
 
     def _clock_checked(self, turn: DeskTurn, event: ClockChecked) -> None:
         """The market's own time decides; where it cannot be had, the bars do."""
@@ -519,21 +528,35 @@ class Desk:
 
     def _tick(self, turn: DeskTurn, event: HalfSecondPassed) -> None:
         """The desk's part of time, before the strategies hear of it."""
-        if turn.at < turn.state.at - MAX_SKEW_S:
-            self._put_back(turn)
+        moved_s = event.moved_s or min(turn.at - turn.state.at, 0.0)
+        moved = abs(moved_s) > MAX_SKEW_S
+        if moved:
+            self._put_right(turn, moved_s)
         turn.set(at=turn.at)
         self._roll(turn)
+        if moved:
+            self._take(FeedConnected(at=turn.at, feed="stocks"))
+            feed.ask_history(turn, *self.symbols)
         if (stalled := feed.watch(turn, self.market)) is not None:
             self._take(stalled)
         feed.watch_delay(turn, self.market)
         books.tick(turn)
         accounts.tick(turn)
 
+    def _put_right(self, turn: DeskTurn, moved_s: float) -> None:
+        """The clock has stepped: no remembered moment of anybody lies ahead."""
+        moments.put_right(turn, self.market, moved_s)
+        for strategy in self.strategies.values():
+            own = self._turn(strategy.name)
+            own.due.clear()
+            self._guarded(strategy.name, HalfSecondPassed(at=turn.at), strategy.hear, PutRight())
+
     def _after_tick(self, turn: DeskTurn) -> None:
         """And after: what was left open too long, sight, what is owed, the day's messages, the end."""
         self._close_overdue(turn)
         sight.watch(turn, self.market)
         self._trust_clock_by_bars(turn)
+        self._watch_disk(turn)
         feed.ask_history_again(turn, self.symbols)
         for trade_id, why in delivery.tick(turn):
             books.void(turn, trade_id, why)
@@ -572,26 +595,6 @@ class Desk:
             except Exception as raised:
                 said.append(Status(name, refusal=f"it cannot say: {type(raised).__name__}"))
         return said
-
-    def _put_back(self, turn: DeskTurn) -> None:
-        """The clock was ahead and follows the market's again: as in a new life no moment may lie ahead, and a price comes first."""
-        state = turn.state
-        turn.log("warning", "the clock was put back", by_s=round(state.at - turn.at))
-        soon = turn.at + outbox.IN_FLIGHT_S
-        turn.due.clear()
-        self.market.heard.clear()
-        turn.set(
-            started_at=turn.at,
-            phone_asked_at=0.0,
-            last_exit_at=by(turn.at, state.last_exit_at),
-            stalled_since=None,
-            outbox={key: replace(row, next_at=min(row.next_at, soon)) for key, row in state.outbox.items()},
-        )
-        for held in state.open():
-            books.resume(turn, held.strategy, held.position)
-        for strategy in self.strategies.values():
-            self._turn(strategy.name).due.clear()
-            self._guarded(strategy.name, HalfSecondPassed(at=turn.at), strategy.hear, PutBack())
 
     def _first_today(self, turn: DeskTurn, topic: str) -> bool:
         """True once a day for this topic, across restarts."""
@@ -677,12 +680,7 @@ def crashes_of(facts: dict[str, float | str | None]) -> int:
     return 1 + (0 if steady else int(number(facts.get("crashes")) or 0))
 
 
-def by(now: float, moment: float | None) -> float | None:
-    """A moment of the past; one that a wrong clock had put ahead is now."""
-    return None if moment is None else min(moment, now)
-
-
-def moments(fact: float | str | None) -> tuple[float, ...]:
+def moments_of(fact: float | str | None) -> tuple[float, ...]:
     return tuple(map(float, str(fact or "").split()))
 
 

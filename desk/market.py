@@ -62,6 +62,12 @@ class Market:
         self.prices.clear()
         self._delayed = 0
 
+    def unheard(self) -> None:
+        """When what was heard is not known any more: the clock it was told by was wrong."""
+        self.heard.clear()
+        self.heard_delay_s = None
+        self.delay_s, self._delayed = 0.0, 0
+
     # --- in ---
 
     def take_bar(self, event: BarClosed) -> None:
@@ -89,9 +95,11 @@ class Market:
     # --- out ---
 
     def fresh_close(self, symbol: str, at: float) -> float | None:
-        """The last price, if its bar ended at most ten seconds ago."""
+        """The last price, if its bar ended at most ten seconds ago, and not in the future."""
         price = self.prices.get(symbol)
-        return None if price is None or not price.close or at - price.start - 1 > FRESH_CLOSE_S else price.close
+        if price is None or not price.close or not -TOO_YOUNG_S <= at - price.start - 1 <= FRESH_CLOSE_S:
+            return None
+        return price.close
 
     def apart(self, symbol: str, at: float, underlying: float | None) -> float | None:
         """How far a snapshot's price of the underlying is from the stream's, as a fraction, where that is too far to trust it."""

@@ -50,7 +50,7 @@ CHECK_DOUBT_S = 60.0
 CHECK_REFUSED_S = 600.0
 URGENT: tuple[AlertKind, ...] = ("BUY", "SELL", "BLIND", "CRITICAL")
 
-Step = Literal["send", "fallback", "poll", "reissue", "drop", "overdue"]
+Step = Literal["send", "fallback", "poll", "cancel", "reissue", "drop", "overdue"]
 
 
 # --- the line ----------------------------------------------------------------------------------------------------------
@@ -162,7 +162,8 @@ def line_checked(line: Line, event: PhoneChecked) -> Line:
 def due(row: Outgoing, now: float, config: Config, line: Line, *, position_open: bool = True) -> Step | None:
     """What is to be done about a row now.
 
-    `send`, `fallback`: one attempt; `poll`: ask what became of an emergency; `reissue`: it rang unseen, queue it once more;
+    `send`, `fallback`: one attempt; `poll`: ask what became of an emergency; `cancel`: it is to ring no longer;
+    `reissue`: it rang unseen, queue it once more;
     `drop`: no longer worth saying; `overdue`: no answer came, take it for unknown. `position_open`: that of a BUY still is.
     """
     alert = row.alert
@@ -171,7 +172,7 @@ def due(row: Outgoing, now: float, config: Config, line: Line, *, position_open:
     if row.outcome == "dropped" or row.fallback == "delivered" or row.acknowledged_at is not None:
         return None
     if row.outcome == "delivered":
-        return _until_seen(row, now, config, line)
+        return _until_seen(row, now, config, line, position_open=position_open)
     if alert.kind == "BUY" and not position_open:
         return "drop"
     if alert.expires_at is not None and now >= alert.expires_at:
@@ -187,12 +188,17 @@ def due(row: Outgoing, now: float, config: Config, line: Line, *, position_open:
     return "send"
 
 
-def _until_seen(row: Outgoing, now: float, config: Config, line: Line) -> Step | None:
-    """An emergency that was delivered: polled while it rings, then, if it is a SELL, said once more and then elsewhere."""
+def _until_seen(row: Outgoing, now: float, config: Config, line: Line, *, position_open: bool) -> Step | None:
+    """An emergency that was delivered: polled while it rings, then, if it is a SELL, said once more and then elsewhere.
+
+    A BUY rings no longer than its position is open.
+    """
     if row.alert.priority < 2:
         return None
     if now < rings_until(row):
-        return "poll" if row.receipt is not None and now >= row.next_at else None
+        if row.receipt is None or now < row.next_at:
+            return None
+        return "cancel" if row.alert.kind == "BUY" and not position_open else "poll"
     if row.alert.kind != "SELL":
         return None
     if row.reissues == 0 and closed(line, now) is None:
@@ -247,6 +253,7 @@ def delivery(row: Outgoing, now: float, config: Config, *, recorded: bool = True
         ttl_s=max(1, round(alert.created_at + config.buy_void_seconds - now)) if alert.kind == "BUY" else None,
         retry_s=alert.retry_s,
         expire_s=alert.expire_s,
+        not_after=alert.expires_at if alert.kind == "BUY" else None,
     )
 
 

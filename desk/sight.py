@@ -11,7 +11,7 @@ from desk.books import underlying_of
 from desk.market import Market
 from desk.state import Held, Turn
 from events import PositionMarked, QuoteFailed, QuoteSeen
-from risk_manager import BLIND_AFTER_S, FRESH_S
+from risk_manager import BLIND_AFTER_S, is_fresh
 from utils import dollars
 
 BLIND_SILENCE_S = 15.0
@@ -20,13 +20,16 @@ BLIND_OWN_SILENCE_S = 30.0
 
 def take_quote(turn: Turn[None], market: Market, held: Held, event: QuoteSeen) -> bool:
     """A quote of an open position came: mark the position by it. Whether it is trusted."""
+    if event.asked_at is not None and held.quote_at is not None and event.asked_at < held.quote_at:
+        return False  # a newer one overtook it: old news, and no reason to distrust what is known
     distrust = why_distrusted(turn, market, held, event)
     if distrust is not None:
         turn.hold(replace(held, distrust=distrust))
         return False
     turn.log_change(f"quote of {held.strategy}", "")
     before = held.position
-    position = risk_manager.with_quote(turn.config, before, event.quote, event.at)
+    is_another = not risk_manager.is_same(event.quote, held.quote)
+    position = risk_manager.with_quote(turn.config, before, event.quote, event.at, is_another=is_another)
     marked_at = event.at if risk_manager.mark(event.quote) is not None else held.marked_at
     marked = replace(
         held, position=position, quote=event.quote, quote_at=event.at, marked_at=marked_at, distrust="", wait_until=0.0
@@ -51,19 +54,17 @@ def of_contract(turn: Turn[None], contract: str) -> list[Held]:
 
 
 def why_distrusted(turn: Turn[None], market: Market, held: Held, event: QuoteSeen) -> str | None:
-    """Why a quote is no trusted price: it waited, was overtaken, is delayed, empty, or of another underlying price.
+    """Why a quote is no trusted price: it waited, is delayed, empty, or of another underlying price.
 
     Its own time stamp says nothing: an unchanged quote keeps an old one.
     """
     quote = event.quote
-    if turn.at - event.at > FRESH_S:
+    if not is_fresh(turn.at - event.at):
         return f"quotes wait {turn.at - event.at:.0f}s before they are looked at"
     if quote.delayed:
         return "quotes are marked DELAYED"
     if not risk_manager.says_something(quote):
         return "no bid and no ask"
-    if event.asked_at is not None and held.quote_at is not None and event.asked_at < held.quote_at:
-        return "a newer quote overtook it"
     off = market.apart(underlying_of(held.position.contract), turn.at, event.underlying)
     return None if off is None else f"the quote's underlying price is {off:.1%} from the stream's"
 

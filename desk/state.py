@@ -40,10 +40,11 @@ if TYPE_CHECKING:
 
 
 class Settling(Struct, frozen=True):
-    """A position outlived its session; its settlement price is being asked for."""
+    """A position outlived its session; its settlement price is being asked for. `close`: the last answer, not final yet."""
 
     tries: int = 0
     next_at: float = 0.0
+    close: float | None = None
 
 
 class Held(Struct, frozen=True):
@@ -148,7 +149,8 @@ NOTED_KEPT = 300
 class State(Struct, frozen=True):
     """All that is known besides the windows of bars and what each strategy remembers; any thread may read it.
 
-    `owners` tells whose a trade of this life is, `faults` when a part failed of late, `barred` why a strategy may not enter.
+    `opened_on`: by New York date, how many positions were opened, so that no id is ever given again. `owners` tells whose a trade of
+    this life is, `faults` when a part failed of late, `barred` why a strategy may not enter.
     `told`: the last alerts that nothing can happen to any more. `noted`: the day's signals, near misses and words by hand.
     """
 
@@ -162,7 +164,7 @@ class State(Struct, frozen=True):
     record: Record = Record()
     trades: tuple[Trade, ...] = ()
     trades_today: tuple[Trade, ...] = ()
-    opened_today: int = 0
+    opened_on: dict[str, int] = {}
     outbox: dict[str, Outgoing] = {}
     told: tuple[Outgoing, ...] = ()
     noted: tuple[Noted, ...] = ()
@@ -185,6 +187,11 @@ class State(Struct, frozen=True):
     stopping: Stopping | None = None
     ended: str = ""
     dealings: Dealings = Dealings()
+
+    @property
+    def opened_today(self) -> int:
+        """How many positions this day has had, voided ones too."""
+        return self.opened_on.get(str(self.day), 0)
 
     def open(self) -> tuple[Held, ...]:
         """The positions that are followed to an exit; what outlived its session is only settled."""

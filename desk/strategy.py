@@ -26,8 +26,8 @@ class Restored(Struct, frozen=True):
     start: int
 
 
-class PutBack(Struct, frozen=True):
-    """The clock was ahead and follows the market's again: no remembered moment may lie ahead."""
+class PutRight(Struct, frozen=True):
+    """The clock was put right, and has stepped: no remembered moment may lie ahead, and a price comes before a decision."""
 
 
 MarketEvent = BarClosed | BarsFetched | FeedConnected | FeedDropped | FeedRefused | Stalled | Restored
@@ -89,7 +89,7 @@ class Strategy(Protocol):
         """Into the windows; nothing is decided here."""
         ...
 
-    def hear(self, turn: Turn[Any], event: AnyEvent | PutBack) -> None:
+    def hear(self, turn: Turn[Any], event: AnyEvent | PutRight) -> None:
         """What is addressed to it, or to all: quotes of its positions, chains, refreshed quotes, time, the end."""
         ...
 

@@ -116,6 +116,9 @@ class _Story:
                 return self._opened(line)
             case "closed" | "settled":
                 return self._closed(line)
+            case "voided" if line.subject in self.trades:
+                back = -(self.trades.pop(line.subject).pnl or 0)
+                return None if line.booked == back else f"books {line.booked} mills back where the trade says {back}"
             case "voided":
                 if self.open is None or self.open.id != line.subject:
                     return "was not open"

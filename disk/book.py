@@ -31,8 +31,9 @@ from events import (
     PositionVoided,
     Remembered,
     Trade,
+    TradeVoided,
 )
-from utils import SHARES
+from pnl_tracker import profit
 
 DESK = "desk"
 DAY_S = 86_400
@@ -103,6 +104,8 @@ class _Book:
                 self._same_as_open(position)
                 self._line(voided_at, "voided", position.id, to_json({"reason": reason, "position": position}))
                 self.put("position", 1, None)
+            case TradeVoided(trade_id, voided_at, reason):
+                self._void(trade_id, voided_at, reason)
             case AlertChanged(outgoing):
                 self._change_alert(outgoing)
             case FactSet(key, value):
@@ -186,6 +189,13 @@ class _Book:
         self._line(trade.closed_at, "closed", trade.id, to_json(trade), trade.pnl or 0)
         self.put("position", 1, None)
 
+    def _void(self, trade_id: str, voided_at: float, reason: str) -> None:
+        booked = self._lines_of(trade_id, "closed", "settled")
+        if not booked or self._lines_of(trade_id, "voided"):
+            raise Refused(f"trade {trade_id} is not closed, or was voided before")
+        trade = msgspec.json.decode(booked[-1], type=Trade)
+        self._line(voided_at, "voided", trade_id, to_json({"reason": reason, "trade": trade}), -(trade.pnl or 0))
+
     def _change_alert(self, outgoing: Outgoing) -> None:
         alert = outgoing.alert
         found = self._sql.execute("SELECT body FROM outbox WHERE id = ?", (alert.id,)).fetchone()
@@ -219,7 +229,7 @@ def _refuse_wrong_sum(trade: Trade) -> None:
 
 def wrong_sum(trade: Trade) -> str | None:
     """What is wrong with a trade's own arithmetic, if anything."""
-    expected = None if trade.exit is None else (trade.exit - trade.entry) * SHARES - trade.fees
+    expected = None if trade.exit is None else profit(trade.entry, trade.exit, trade.fees)
     if trade.pnl != expected:
         return f"trade {trade.id} books {trade.pnl} mills where its prices make {expected}"
     return None
@@ -251,7 +261,9 @@ def load(connection: Connection, now: float) -> Remembered:
             opened[subject] = time[:10]
         elif kind == "noted":
             _hear(trades, msgspec.json.decode(body))
-        elif kind != "voided":
+        elif kind == "voided":
+            trades.pop(subject, None)
+        else:
             trades[subject] = msgspec.json.decode(body, type=Trade)
     rows = connection.execute(
         "SELECT body FROM outbox WHERE settled_at IS NULL OR created_at >= ? ORDER BY created_at, rowid",

@@ -42,6 +42,44 @@ PRAGMAS = (
     "PRAGMA synchronous = EXTRA",
 )
 
+TRADES_VIEW = """
+CREATE VIEW trades AS                 -- every closed trade as it stands, in the order of closing; `real` as its owner told it
+SELECT
+    last.subject AS id,
+    json_extract(last.body, '$.contract') AS contract,
+    opened.time AS opened,
+    last.time AS closed,
+    json_extract(last.body, '$.entry') / 1000.0 AS entry_usd,
+    json_extract(last.body, '$.exit') / 1000.0 AS exit_usd,
+    json_extract(last.body, '$.pnl') / 1000.0 AS pnl_usd,
+    last.balance / 1000.0 AS balance_usd,
+    json_extract(last.body, '$.reason') AS reason,
+    json_extract(last.body, '$.detail') AS detail,
+    json_extract(last.body, '$.peak') / 1000.0 AS peak_usd,
+    json_extract(last.body, '$.entry_quote.bid') / 1000.0 AS entry_bid_usd,
+    json_extract(last.body, '$.entry_quote.ask') / 1000.0 AS entry_ask_usd,
+    json_extract(last.body, '$.exit_quote.bid') / 1000.0 AS exit_bid_usd,
+    json_extract(last.body, '$.exit_quote.ask') / 1000.0 AS exit_ask_usd,
+    json_extract(last.body, '$.fees') / 1000.0 AS fees_usd,
+    json_extract(last.body, '$.stale') AS stale,
+    json_extract(told.body, '$.real_entry') / 1000.0 AS real_entry_usd,
+    json_extract(told.body, '$.real_exit') / 1000.0 AS real_exit_usd,
+    json_extract(told.body, '$.real_pnl') / 1000.0 AS real_pnl_usd,
+    coalesce(json_extract(told.body, '$.skipped') IN (1, 'yes'), 0) AS skipped,
+    json_extract(last.body, '$.entry') AS entry_mills,
+    json_extract(last.body, '$.exit') AS exit_mills,
+    json_extract(last.body, '$.pnl') AS pnl_mills,
+    last.balance AS balance_mills
+FROM journal AS first
+JOIN journal AS opened ON opened.subject = first.subject AND opened.kind = 'opened'
+JOIN journal AS last ON last.seq = (
+    SELECT max(seq) FROM journal WHERE subject = first.subject AND kind IN ('closed', 'settled'))
+JOIN journal AS told ON told.seq = coalesce(
+    (SELECT max(seq) FROM journal WHERE subject IN ('took_it', 'sold_it', 'skipped_it') AND kind = 'noted' AND seq > last.seq
+     AND json_extract(body, '$.trade') = first.subject AND json_type(body, '$.real_pnl') IS NOT NULL), last.seq)
+WHERE first.kind = 'closed'
+"""
+
 UPGRADES: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -146,43 +184,12 @@ FROM trades""",
     ),
     (
         "DROP VIEW trades",
-        """
-CREATE VIEW trades AS                 -- every closed trade as it stands, in the order of closing; `real` as its owner told it
-SELECT
-    last.subject AS id,
-    json_extract(last.body, '$.contract') AS contract,
-    opened.time AS opened,
-    last.time AS closed,
-    json_extract(last.body, '$.entry') / 1000.0 AS entry_usd,
-    json_extract(last.body, '$.exit') / 1000.0 AS exit_usd,
-    json_extract(last.body, '$.pnl') / 1000.0 AS pnl_usd,
-    last.balance / 1000.0 AS balance_usd,
-    json_extract(last.body, '$.reason') AS reason,
-    json_extract(last.body, '$.detail') AS detail,
-    json_extract(last.body, '$.peak') / 1000.0 AS peak_usd,
-    json_extract(last.body, '$.entry_quote.bid') / 1000.0 AS entry_bid_usd,
-    json_extract(last.body, '$.entry_quote.ask') / 1000.0 AS entry_ask_usd,
-    json_extract(last.body, '$.exit_quote.bid') / 1000.0 AS exit_bid_usd,
-    json_extract(last.body, '$.exit_quote.ask') / 1000.0 AS exit_ask_usd,
-    json_extract(last.body, '$.fees') / 1000.0 AS fees_usd,
-    json_extract(last.body, '$.stale') AS stale,
-    json_extract(told.body, '$.real_entry') / 1000.0 AS real_entry_usd,
-    json_extract(told.body, '$.real_exit') / 1000.0 AS real_exit_usd,
-    json_extract(told.body, '$.real_pnl') / 1000.0 AS real_pnl_usd,
-    coalesce(json_extract(told.body, '$.skipped') IN (1, 'yes'), 0) AS skipped,
-    json_extract(last.body, '$.entry') AS entry_mills,
-    json_extract(last.body, '$.exit') AS exit_mills,
-    json_extract(last.body, '$.pnl') AS pnl_mills,
-    last.balance AS balance_mills
-FROM journal AS first
-JOIN journal AS opened ON opened.subject = first.subject AND opened.kind = 'opened'
-JOIN journal AS last ON last.seq = (
-    SELECT max(seq) FROM journal WHERE subject = first.subject AND kind IN ('closed', 'settled'))
-JOIN journal AS told ON told.seq = coalesce(
-    (SELECT max(seq) FROM journal WHERE subject IN ('took_it', 'sold_it', 'skipped_it') AND kind = 'noted' AND seq > last.seq
-     AND json_extract(body, '$.trade') = first.subject AND json_type(body, '$.real_pnl') IS NOT NULL), last.seq)
-WHERE first.kind = 'closed'
-ORDER BY first.seq""",
+        f"{TRADES_VIEW}ORDER BY first.seq",
+    ),
+    (
+        "DROP VIEW trades",
+        f"""{TRADES_VIEW}AND NOT EXISTS (SELECT 1 FROM journal WHERE subject = first.subject AND kind = 'voided')
+ORDER BY first.seq""",  # noqa: S608
     ),
 )
 

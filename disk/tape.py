@@ -22,9 +22,10 @@ import zstandard
 from msgspec import Struct
 
 import logger
-from config import Config, ConfigError, fields, is_secret, shown
+from config import Config, ConfigError, fields, is_secret
 from desk.state import Memory
 from events import AnyAction, AnyEvent
+from setting import shown
 from utils import new_york
 
 if TYPE_CHECKING:

@@ -36,33 +36,33 @@ class ChainPoller(Edge):
         self.clock = clock
         self.session_at = session_at
         self.rest = Rest(config, clock)
-        self.junk_at = 0.0
+        self.junk_at = float("-inf")
         self.listed: set[tuple[Right, str]] = set()
 
     def run(self) -> None:
-        next_at: dict[Right, float] = {"call": 0.0, "put": 0.0}
+        next_at: dict[Right, float] = dict.fromkeys(("call", "put"), float("-inf"))
         every: dict[Right, float] = {"call": self.config.chain_poll_seconds, "put": PUTS_POLL_S}
         while not self.stopping.is_set():
             self.beat()
             hit("chain.loop")
-            now = self.clock.now()
+            now, steady = self.clock.now(), self.clock.steady()
             session = self.session_at(now)
             if session is not None and session.open_at - CHAIN_AHEAD_S <= now < session.close_at:
                 for right, due_at in next_at.items():
-                    if now >= due_at and not self.stopping.is_set():
+                    if steady >= due_at and not self.stopping.is_set():
                         pause = self._poll(right, session)
-                        next_at[right] = now + max(every[right], pause)
-                self._tell_junk(now)
-                left = max(min(next_at.values()) - self.clock.now(), 0.02)
+                        next_at[right] = steady + max(every[right], pause)
+                self._tell_junk(steady)
+                left = max(min(next_at.values()) - self.clock.steady(), 0.02)
             else:
                 left = 1.0
             self.stopping.wait(self.clock.real_seconds(min(left, 1.0)))
 
-    def _tell_junk(self, now: float) -> None:
+    def _tell_junk(self, steady: float) -> None:
         """What was malformed in the chains, once a minute."""
-        if self.rest.dropped and now >= self.junk_at:
-            self.junk_at = now + JUNK_EVERY_S
-            self.emit(JunkDropped(at=now, feed="chain", counts=self.rest.dropped))
+        if self.rest.dropped and steady >= self.junk_at:
+            self.junk_at = steady + JUNK_EVERY_S
+            self.emit(JunkDropped(at=self.clock.now(), feed="chain", counts=self.rest.dropped))
             self.rest.dropped = {}
 
     def _poll(self, right: Right, session: Session) -> float:

@@ -49,11 +49,11 @@ class Errands(Boxed):
         self.skew_s = 0.0
 
     def run(self) -> None:
-        check_at = 0.0
+        check_at = float("-inf")
         while not self.stopping.is_set():
             hit("errands.loop")
-            if self.clock.now() >= check_at or self._jumped():
-                check_at = self.clock.now() + self._check_clock()
+            if self.clock.steady() >= check_at or self._jumped():
+                check_at = self.clock.steady() + self._check_clock()
             match self.next(self.clock.real_seconds(1.0)):
                 case Backfill() as action:
                     for symbol in action.symbols:

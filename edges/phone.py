@@ -1,8 +1,10 @@
 """One delivery to the phone, one check of its keys, one look at a receipt: by Pushover, or by the fallback channel.
 
 Nothing is repeated here: whether and when to try again is the desk's decision. What an answer means (Pushover's own rules):
-- HTTP 200 with status 1: accepted. A 4xx or status 0: refused, never ask again. A 5xx, a broken answer, a cut or a deadline
-  after the request left: unknown, it may have been accepted. No connection: it certainly was not.
+- HTTP 200 with status 1: accepted, unless it reserves something (`info`: nobody has a device) or an emergency got no receipt:
+  that is as good as refused, so that the other channel has it and no BUY goes out in doubt.
+- A 4xx or status 0: refused, never ask again. A 5xx, a broken answer, a cut or a deadline after the request left: unknown, it
+  may have been accepted. No connection: it certainly was not.
 - `retry` and `expire` belong to priority 2, `ttl` to all others. Text is sent as it is: no HTML, no markup.
 - The token travels in the body; where the service wants it in the query, the address appears in no message.
 """
@@ -19,8 +21,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from alerts import TEXT_LIMIT, TITLE_LIMIT, clean, fit
-from edges.edge import STUCK_S, Boxed, Emit
-from events import AlertDelivered, AlertFailed, CheckPhone, Deliver, PhoneChecked, PollReceipt, ReceiptSeen
+from edges.edge import STUCK_S, Boxed, Edge, Emit
+from events import (
+    AlertDelivered,
+    AlertFailed,
+    CancelReceipt,
+    CheckPhone,
+    Deliver,
+    PhoneChecked,
+    PollReceipt,
+    ReceiptSeen,
+    TakeBack,
+)
 from failpoints import hit
 from logger import Redactor
 from utils import Clock
@@ -62,12 +74,14 @@ class Phone:
         quota = quota_of(answer)
         if answer.status == 200 and said.get("status") == 1:
             receipt = said.get("receipt")
+            receipt = receipt if isinstance(receipt, str) and re.fullmatch(r"\w{1,64}", receipt) else None
+            if said.get("info") or (action.priority == 2 and receipt is None):
+                reserve = clean(str(said.get("info") or "no receipt for an emergency"))
+                return self._failed(
+                    action, "refused", fit(f"accepted for nobody: {self._redact(reserve)}", REASON_LIMIT), **quota
+                )
             return AlertDelivered(
-                at=self._clock.now(),
-                alert_id=action.alert_id,
-                attempt=action.attempt,
-                receipt=receipt if isinstance(receipt, str) and re.fullmatch(r"\w{1,64}", receipt) else None,
-                **quota,
+                at=self._clock.now(), alert_id=action.alert_id, attempt=action.attempt, receipt=receipt, **quota
             )
         if answer.status == 429 and quota["quota_left"] is None:
             quota["quota_left"] = 0
@@ -81,6 +95,8 @@ class Phone:
         except (TryAgain, Refused) as fault:
             return PhoneChecked(at=self._clock.now(), ok=None, reason=fault.reason)
         said = decoded(answer)
+        if said.get("status") == 1 and answer.status == 200 and said.get("devices") == [] and not said.get("group"):
+            return PhoneChecked(at=self._clock.now(), ok=False, reason="the user has no active device")
         if said.get("status") == 1 and answer.status == 200:
             unusable = self._fallback.unusable()
             reason = "keys are valid" + (f"; {unusable} of FALLBACK_ALERT_URLS cannot be used" if unusable else "")
@@ -106,6 +122,21 @@ class Phone:
         at = said.get("acknowledged_at")
         seen_at = float(at) if isinstance(at, int) and at > 0 else self._clock.now()
         return self._seen(action, expired=False, at=seen_at, by=self._redact(device) or "a device")
+
+    def cancel(self, action: CancelReceipt) -> ReceiptSeen | None:
+        """End an emergency's ringing; None when it could not be asked. A receipt that is not known any more rings no more."""
+        try:
+            answer = self._post(f"/1/receipts/{action.receipt}/cancel.json", {"token": self._token})
+        except TryAgain:
+            return None
+        except Refused as fault:
+            return self._seen(action, expired=True) if 400 <= fault.status < 500 else None
+        ended = answer.status == 200 or (400 <= answer.status < 500 and answer.status != 429)
+        return self._seen(action, expired=True) if ended else None
+
+    def certainly_not(self, action: Deliver, why: str) -> AlertFailed:
+        """The answer for an attempt that did not begin."""
+        return self._failed(action, "failed", why)
 
     def close(self) -> None:
         self._http.close()
@@ -162,7 +193,9 @@ class Phone:
             **quota,
         )
 
-    def _seen(self, action: PollReceipt, *, expired: bool, at: float | None = None, by: str | None = None) -> ReceiptSeen:
+    def _seen(
+        self, action: PollReceipt | CancelReceipt, *, expired: bool, at: float | None = None, by: str | None = None
+    ) -> ReceiptSeen:
         return ReceiptSeen(
             at=self._clock.now(),
             alert_id=action.alert_id,
@@ -276,22 +309,58 @@ def moment(value: object) -> float | None:
 
 
 class PhoneLane(Boxed):
-    """One delivery at a time. The SELL has a lane of its own, so nothing is ever ahead of it."""
+    """One delivery at a time. The SELL has a lane of its own, so nothing is ever ahead of it.
+
+    An attempt that waits can be taken back until it begins: whoever takes it out of `_waiting`, the lane or who takes it back, has it.
+    """
 
     def __init__(self, emit: Emit, config: Config, clock: Clock, name: str) -> None:
         self.name = name
         super().__init__(emit)
+        self._waiting: dict[tuple[str, int], Deliver] = {}
         self.phone = Phone(config, clock)
         self.clock = clock
+
+    def put(self, action: Any, rank: int = 0) -> None:
+        if isinstance(action, TakeBack):
+            self._take_back(action.alert_id)
+            return
+        if isinstance(action, Deliver):
+            self._waiting[action.alert_id, action.attempt] = action
+        super().put(action, rank)
+
+    def _take_back(self, alert_id: str) -> None:
+        for key in [key for key in tuple(self._waiting) if key[0] == alert_id]:
+            if (action := self._waiting.pop(key, None)) is not None:
+                self.emit(self.phone.certainly_not(action, "taken back before it began"))
+
+    def inherit(self, other: Edge) -> None:
+        """What waited there waits here; what was taken back there, or has begun, does not."""
+        assert isinstance(other, PhoneLane)
+        waited, other._waiting = other._waiting, {}
+        super().inherit(other)
+        self._waiting = {key: action for key, action in self._waiting.items() if key in waited}
+
+    def _deliver(self, action: Deliver) -> None:
+        """Ask once more before the wire: it may have been taken back, or be too late."""
+        if self._waiting.pop((action.alert_id, action.attempt), None) is None:
+            return
+        if action.not_after is not None and self.clock.now() >= action.not_after:
+            self.emit(self.phone.certainly_not(action, "too late to begin"))
+            return
+        hit(f"{self.name}.before-wire")
+        answer = self.phone.deliver(action)
+        hit(f"{self.name}.after-answer")
+        self.emit(answer)
 
     def run(self) -> None:
         while True:
             match self.next(STUCK_S):
                 case Deliver() as action:
-                    hit(f"{self.name}.before-wire")
-                    answer = self.phone.deliver(action)
-                    hit(f"{self.name}.after-answer")
-                    self.emit(answer)
+                    self._deliver(action)
+                case CancelReceipt() as action:
+                    if (ended := self.phone.cancel(action)) is not None:
+                        self.emit(ended)
                 case PollReceipt() as action:
                     if (seen := self.phone.receipt(action)) is not None:
                         self.emit(seen)

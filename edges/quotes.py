@@ -58,19 +58,19 @@ class Quotes(Boxed):
                 hands.shutdown(wait=False, cancel_futures=True)
 
     def _follow(self) -> None:
-        next_at = 0.0
+        next_at = float("-inf")
         while not self.stopping.is_set():
             hit("quotes.loop")
             self._let_go()
-            now = self.clock.now()
+            now = self.clock.steady()
             if self.watched and now >= next_at:
                 self._ask_all()
                 next_at = max(next_at + self.config.exit_poll_seconds, now + self.config.exit_poll_seconds / 2)
-            left = max(next_at - self.clock.now(), 0.0) if self.watched else 1.0
+            left = max(next_at - self.clock.steady(), 0.0) if self.watched else 1.0
             match self.next(self.clock.real_seconds(left)):
                 case Watch(contracts):
                     if set(contracts) - set(self.watched):
-                        next_at = 0.0
+                        next_at = float("-inf")
                     self.watched = contracts
                 case RefreshQuotes() as action:
                     self.asking[action.ticket] = self.askers.submit(self._refresh, action)

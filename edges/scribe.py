@@ -58,20 +58,20 @@ class Scribe(Boxed):
             ledger.close()
 
     def _serve(self, ledger: Ledger) -> None:
-        now = self.clock.now()
-        alive_at, self._copy_at, self._check_at = now + ALIVE_S, now + COPY_S, now + CHECK_S
+        steady = self.clock.steady()
+        alive_at, self._copy_at, self._check_at = steady + ALIVE_S, steady + COPY_S, steady + CHECK_S
         while not (self.stopping.is_set() and self._box.empty()):
             action = self.next(self.clock.real_seconds(1.0))
             hit("scribe.loop")
             commits = [] if action is None else self._together(action)
-            now = self.clock.now()
-            if now >= alive_at:
-                alive_at = now + ALIVE_S
-                commits.append(Commit(OWN, (Part(DESK, (FactSet("alive_at", now),)),)))
+            steady = self.clock.steady()
+            if steady >= alive_at:
+                alive_at = steady + ALIVE_S
+                commits.append(Commit(OWN, (Part(DESK, (FactSet("alive_at", self.clock.now()),)),)))
             if commits:
                 self._write(ledger, commits)
             else:
-                self._tend(ledger, now)
+                self._tend(ledger, steady)
 
     def _together(self, first: Commit) -> list[Commit]:
         """A commit and what waits behind it. One that no alert waits for lets the next catch up, so that a BUY is not behind it."""
@@ -107,16 +107,16 @@ class Scribe(Boxed):
             for commit in commits:
                 self.emit(Committed(at=self.clock.now(), commit=commit.commit, refused=of(commit, refused)))
 
-    def _tend(self, ledger: Ledger, now: float) -> None:
+    def _tend(self, ledger: Ledger, steady: float) -> None:
         """Copy the ledger, or check it, if that is due and no position is open."""
         try:
-            if now < min(self._copy_at, self._check_at) or ledger.holds_position():
+            if steady < min(self._copy_at, self._check_at) or ledger.holds_position():
                 return
-            if now >= self._copy_at:
-                self._copy_at = now + COPY_S
-                ledger.snapshot_if_due(now)
+            if steady >= self._copy_at:
+                self._copy_at = steady + COPY_S
+                ledger.snapshot_if_due(self.clock.now())
             else:
-                self._check_at = now + CHECK_S
+                self._check_at = steady + CHECK_S
                 if faults := ledger.check():
                     raise LedgerUnsound("; ".join(faults))
         except DiskTrouble as trouble:

@@ -146,7 +146,7 @@ class Stream(Edge):
         self._key = config.polygon_api_key.get_secret_value()
         self._redacted = Redactor(config.secrets())
         self._junk: Counter[str] = Counter()
-        self._junk_at = -JUNK_EVERY_S
+        self._junk_at = float("-inf")
         self._begin()
 
     # what a kind of stream adds
@@ -185,7 +185,7 @@ class Stream(Edge):
                 self._one_life()
             else:
                 self._wait(STEP_S)
-        self._tell_junk(self.clock.now(), force=True)
+        self._tell_junk(force=True)
 
     def _one_life(self) -> None:
         """One connection, from its opening to its end, and the pause after it."""
@@ -198,20 +198,20 @@ class Stream(Edge):
             self._converse()
         except Dropped as end:
             polite = isinstance(end, Silent)
-            now = self.clock.now()
-            lived_s = 0.0 if self._live_at is None else now - self._live_at
+            lived_s = 0.0 if self._live_at is None else self.clock.steady() - self._live_at
             data_s = None if self._data_at is None else self._data_at[1] - self._data_at[0]
             pause = self.patience.after(end, accepted=accepted, lived_s=lived_s, data_s=data_s)
-            self._tell_end(end, now, pause)
+            self._tell_end(end, pause)
         else:
             pause = 0.0
         finally:
             self._connection.abandon(politely=polite)
-        until = self.clock.now() + pause
-        while not self.stopping.is_set() and self.wanted() and (left := until - self.clock.now()) > 0:
+        until = self.clock.steady() + pause
+        while not self.stopping.is_set() and self.wanted() and (left := until - self.clock.steady()) > 0:
             self._wait(min(1.0, left))
 
-    def _tell_end(self, end: Dropped, now: float, pause: float) -> None:
+    def _tell_end(self, end: Dropped, pause: float) -> None:
+        now = self.clock.now()
         if isinstance(end, Denied):
             self.emit(FeedRefused(at=now, feed=self.feed, reason=end.reason, busy=end.busy))
             return
@@ -220,14 +220,14 @@ class Stream(Edge):
 
     def _wait(self, seconds: float) -> None:
         self.beat()
-        self._tell_junk(self.clock.now())
+        self._tell_junk()
         self.stopping.wait(max(self.clock.real_seconds(seconds), 0.001))
 
     # one conversation
 
     def _converse(self) -> None:
         self._await("greeting", LOGIN_S)
-        self._silence = Silence(self.clock.now(), time.monotonic())
+        self._silence = Silence(self.clock.steady(), time.monotonic())
         while not self.stopping.is_set() and self.wanted():
             self.beat()
             hit(f"{self.name}.loop")
@@ -235,25 +235,25 @@ class Stream(Edge):
             now = self.clock.now()
             heard = sum(self._hear(message, now) for message in messages)
             if self._phase != "live":
-                self._check_answer(now)
+                self._check_answer()
             elif heard:
                 continue
             elif self.topics() != self._subscribed:
                 self._change_topics()
             else:
-                self._check_silence(now)
-            self._tell_junk(now)
+                self._check_silence()
+            self._tell_junk()
 
     def _await(self, phase: Phase, seconds: float) -> None:
         self._phase = phase
-        self._due, self._asked_real = self.clock.now() + seconds, time.monotonic()
+        self._due, self._asked_real = self.clock.steady() + seconds, time.monotonic()
 
-    def _check_answer(self, now: float) -> None:
-        if now >= self._due and time.monotonic() - self._asked_real >= LEAST_ANSWER_S:
+    def _check_answer(self) -> None:
+        if self.clock.steady() >= self._due and time.monotonic() - self._asked_real >= LEAST_ANSWER_S:
             raise Dropped(TOO_LATE.get(self._phase) or f"not acknowledged: {', '.join(sorted(self._awaited))}")
 
-    def _check_silence(self, now: float) -> None:
-        real = time.monotonic()
+    def _check_silence(self) -> None:
+        now, real = self.clock.steady(), time.monotonic()
         if self._silence.should_ping(
             now, real, watching=self.watching(), probing=self.probing, silent_s=self.patience.silent_s
         ):
@@ -274,11 +274,12 @@ class Stream(Edge):
             for status in frame.statuses:
                 end = end or self._heed(status)
             pieces = self.take(frame, now)
-        self._silence.heard(now, time.monotonic(), data=pieces > 0)
+        steady = self.clock.steady()
+        self._silence.heard(steady, time.monotonic(), data=pieces > 0)
         if pieces:
             if self._data_at is None:
                 self.patience.heard()
-            self._data_at = (now, now) if self._data_at is None else (self._data_at[0], now)
+            self._data_at = (steady if self._data_at is None else self._data_at[0], steady)
         if end is not None:
             raise end
         return pieces
@@ -333,10 +334,10 @@ class Stream(Edge):
         self._awaited -= topics
         if not self._awaited:
             self._phase = "live"
-            now, real = self.clock.now(), time.monotonic()
-            self._live_at = now if self._live_at is None else self._live_at
-            self._silence = Silence(now, real)
-            self.emit(FeedConnected(at=now, feed=self.feed))
+            steady = self.clock.steady()
+            self._live_at = steady if self._live_at is None else self._live_at
+            self._silence = Silence(steady, time.monotonic())
+            self.emit(FeedConnected(at=self.clock.now(), feed=self.feed))
 
     def _say(self, action: str, params: str) -> None:
         self._connection.send(msgspec.json.encode({"action": action, "params": params}))
@@ -348,10 +349,10 @@ class Stream(Edge):
             return Denied(f"another process uses this key, or a rule was broken (closed with 1008: {words})", busy=True)
         return Dropped(f"the server closed the connection ({code or 'no code'}{': ' + words if words else ''})")
 
-    def _tell_junk(self, now: float, *, force: bool = False) -> None:
-        if self._junk and (force or now - self._junk_at >= JUNK_EVERY_S):
-            self._junk_at = now
-            self.emit(JunkDropped(at=now, feed=self.feed, counts=dict(self._junk)))
+    def _tell_junk(self, *, force: bool = False) -> None:
+        if self._junk and (force or self.clock.steady() - self._junk_at >= JUNK_EVERY_S):
+            self._junk_at = self.clock.steady()
+            self.emit(JunkDropped(at=self.clock.now(), feed=self.feed, counts=dict(self._junk)))
             self._junk.clear()
 
 

@@ -72,6 +72,7 @@ from events.outbound import (
     AnyAction,
     Backfill,
     CancelOrder,
+    CancelReceipt,
     CheckPhone,
     Commit,
     Deliver,
@@ -85,6 +86,7 @@ from events.outbound import (
     PreviewOrder,
     RefreshQuotes,
     ShowQuote,
+    TakeBack,
     TakeSnapshot,
     Watch,
 )
@@ -106,6 +108,7 @@ from events.writes import (
     TradeBegun,
     TradeChanged,
     TradeEnded,
+    TradeVoided,
     Write,
 )
 
@@ -131,6 +134,7 @@ __all__ = [
     "BrokerTrade",
     "CancelAnswered",
     "CancelOrder",
+    "CancelReceipt",
     "ChainArrived",
     "ChainFailed",
     "ChainRow",
@@ -200,6 +204,7 @@ __all__ = [
     "SnapshotTaken",
     "Source",
     "StopRequested",
+    "TakeBack",
     "TakeSnapshot",
     "ThreadFailed",
     "TookLong",
@@ -208,6 +213,7 @@ __all__ = [
     "TradeChanged",
     "TradeEnded",
     "TradeState",
+    "TradeVoided",
     "Watch",
     "WorkerStarted",
     "Write",

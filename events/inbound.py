@@ -267,8 +267,10 @@ class PreviewArrived(Event, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False):
-    pass
+class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """Time itself. `moved_s`: how far the worker's own time was put right since the last one, forward or (negative) back."""
+
+    moved_s: float = 0.0
 
 
 class OperatorSpoke(Event, frozen=True, kw_only=True):

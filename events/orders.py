@@ -134,9 +134,9 @@ class BrokerTrade(Struct, frozen=True):
     """A trade made of orders, from its first intent to its last fill.
 
     `units` is what was wanted; what is held follows from the fills. `out_by` is when the desk closes it without its strategy.
-    `fee` is what a contract costs each way, in mills, for the fills of which no broker has told it. `entered`: no more entries follow. `cash_settled`: what
-    is held at expiry becomes cash, where another becomes shares.
-    `memo` is its strategy's own, kept with it. `pnl` is mills for all units, fees off; None until it is closed, and unresolved after.
+    `fee` is what a contract costs each way, in mills, for the fills of which no broker has told it. `cash_settled`: what is held at
+    expiry becomes cash, where another becomes shares. `entered`: no more entries follow. `memo` is its strategy's own, kept with it.
+    `pnl` is mills for all units, fees off; None until it is closed, and unresolved after.
     """
 
     id: str

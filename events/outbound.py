@@ -45,7 +45,10 @@ class Commit(Action, frozen=True):
 
 
 class Deliver(Action, frozen=True):
-    """One attempt to tell the phone. `attempt` is already durable, or `text` says that it is not recorded."""
+    """One attempt to tell the phone. `attempt` is already durable, or `text` says that it is not recorded.
+
+    Handed over is not on the wire: what has not begun by `not_after` is not begun any more, and fails.
+    """
 
     alert_id: str
     attempt: int
@@ -58,9 +61,23 @@ class Deliver(Action, frozen=True):
     ttl_s: int | None = None
     retry_s: int | None = None
     expire_s: int | None = None
+    not_after: float | None = None
+
+
+class TakeBack(Action, frozen=True):
+    """What was handed over of this alert and has not begun is not to begin; answer AlertFailed for it, and for nothing else."""
+
+    alert_id: str
 
 
 class PollReceipt(Action, frozen=True):
+    alert_id: str
+    receipt: str
+
+
+class CancelReceipt(Action, frozen=True):
+    """An emergency has nothing more to say: it is to ring no longer. Answer ReceiptSeen, expired, once it is so."""
+
     alert_id: str
     receipt: str
 
@@ -151,7 +168,9 @@ AnyAction = (
     | Watch
     | Commit
     | Deliver
+    | TakeBack
     | PollReceipt
+    | CancelReceipt
     | CheckPhone
     | Backfill
     | FetchProfile

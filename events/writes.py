@@ -35,6 +35,14 @@ class PositionVoided(Write, frozen=True):
     reason: str
 
 
+class TradeVoided(Write, frozen=True):
+    """A closed trade whose BUY turned out to have reached nobody: there was no trade, and what it booked is booked back."""
+
+    trade_id: str
+    voided_at: float
+    reason: str
+
+
 class AlertChanged(Write, frozen=True):
     """An alert was queued, counted or settled: the outbox row as it is now."""
 
@@ -99,6 +107,7 @@ AnyWrite = (
     | PositionMarked
     | PositionClosed
     | PositionVoided
+    | TradeVoided
     | AlertChanged
     | FactSet
     | Noted

@@ -15,11 +15,12 @@ from joblib import delayed, parallel_config
 
 import risk_manager
 from events import Trade
+from pnl_tracker import profit
 from replay import paths, setting, store
 from replay.quotes import quotes_of
 from replay.sweep import Try, cluster, gathered
 from replay.world import Options, Sat
-from utils import SHARES, Session
+from utils import Session
 
 CENT = 10
 ALONE = 4  # so few sessions are done before other processes have begun
@@ -68,7 +69,7 @@ def filled(result: paths.Result, trades: Sequence[Trade], fill: str) -> paths.Re
             exit_ = closed.exit if mark is None else mark
         else:
             entry, exit_ = closed.entry + CENT, max(closed.exit - CENT, 0)
-        told.append(closed._replace(entry=entry, exit=exit_, pnl=(exit_ - entry) * SHARES - trade.fees))
+        told.append(closed._replace(entry=entry, exit=exit_, pnl=profit(entry, exit_, trade.fees)))
     return result._replace(trades=tuple(told))
 
 

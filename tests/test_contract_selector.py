@@ -221,7 +221,7 @@ def test_a_row_sent_twice_is_one_contract():
 
 
 def test_delta_widen_widens_the_band_on_both_sides():
-    rows = [row(214, delta=0.26), row(217, delta=0.49)]
+    rows = [row(214, delta=0.26, underlying=None), row(217, delta=0.49, underlying=None)]
     assert picked(rows).emptied_by == DELTA
     widened = picked(rows, delta_widen=Decimal("0.04"))
     assert {each.delta for each in widened.tracked} == {0.26, 0.49}
@@ -265,14 +265,15 @@ def test_a_refreshed_row_that_no_longer_passes_is_not_chosen():
 
 
 def test_none_says_which_filter_emptied_the_list_and_names_the_nearest():
-    rows = [row(215, delta=0.50), row(216, delta=0.17), row(213, delta=0.80), row(212, delta=0.90)]
+    given = {215: 0.50, 216: 0.17, 213: 0.80, 212: 0.90}
+    rows = [row(strike, delta=delta, underlying=None) for strike, delta in given.items()]
     choice = choose(rows, NOW, config(), SESSION, SPOT)
     assert choice.row is None
     assert choice.why == (
         "no contract: delta in [0.30, 0.45] (nearest O:IWM261120C00215000 Δ0.50 0.50×0.51, "
         "O:IWM261120C00216000 Δ0.17 0.50×0.51, O:IWM261120C00213000 Δ0.80 0.50×0.51)"
     )
-    selection = picked([*rows, row(217, quote=quote(240, 250))])
+    selection = picked([*rows, row(217, quote=quote(240, 250), underlying=None)])
     assert selection.why() == "no contract: spread within 4% (nearest O:IWM261120C00217000 Δ0.40 0.24×0.25)"
     assert selection.passed[DELTA] == 1
     assert selection.passed[SPREAD] == 0
@@ -411,3 +412,30 @@ def test_skew_is_not_guessed_beyond_the_rows_there_are():
 
 def test_a_day_bar_that_does_not_say_its_day_is_taken_as_given():
     assert picked([row(volume_at=None)]).tracked
+
+
+@pytest.mark.parametrize("zeros", [{"delta": 0.0, "iv": 0.0}, {"delta": 0.0}, {"delta": 0.0, "iv": None}])
+def test_greeks_of_zero_beside_a_bid_are_none_and_are_computed_and_say_so(zeros):
+    (ours,) = with_greeks([row(delta=None, iv=None)], NOW, SESSION, SPOT)
+    (found,) = with_greeks([row(**zeros)], NOW, SESSION, SPOT)
+    assert found == ours
+    assert found.computed
+    assert 0.2 < found.delta < 0.5
+    assert found.iv > 0.1
+
+
+@pytest.mark.parametrize("spot", [SPOT, None])
+@pytest.mark.parametrize("yesterdays", [0.03, 0.97])
+def test_a_delta_that_its_own_mid_refutes_is_computed_and_says_so(yesterdays, spot):
+    (ours,) = with_greeks([row(delta=None, iv=None)], NOW, SESSION, spot)
+    (found,) = with_greeks([row(delta=yesterdays, iv=0.9)], NOW, SESSION, spot)
+    assert found == ours
+    assert found.computed
+
+
+def test_a_delta_as_good_as_its_mid_and_one_without_a_second_side_stay_as_the_feed_gave_them():
+    (ours,) = with_greeks([row(delta=None, iv=None)], NOW, SESSION, SPOT)
+    near = row(delta=ours.delta + 0.1)
+    unquoted = row(delta=0.97, quote=quote(bid=None))
+    far_out = row(delta=0.0, iv=0.0, quote=quote(bid=0, ask=10))
+    assert with_greeks([near, unquoted, far_out], NOW, SESSION, SPOT)[:2] == [near, unquoted]

@@ -40,6 +40,12 @@ class StoppedClock:
     def now(self) -> float:
         return AT
 
+    def steady(self) -> float:
+        return AT
+
+    def moved(self) -> float:
+        return 0.0
+
     def wall(self) -> float:
         return AT
 

@@ -41,7 +41,7 @@ def record_of(*pnls: int | None) -> Record:
     [(1430, 1440, 0, 1_000), (1430, 1440, 650, -300), (1430, 0, 0, -143_000), (1430, 1430, 0, 0), (1430, 1430, 5, -10)],
 )
 def test_a_trades_result_is_its_prices_times_100_shares_less_the_fee_each_way(entry: int, exit: int, fee: int, pnl: int):
-    assert profit(entry, exit, fee) == pnl
+    assert profit(entry, exit, 2 * fee) == pnl
     trade = settle(
         a_position(entry=entry), exit, at=OPENED_AT + 9, reason="stop loss", detail="-15.0%", fee=fee, quote=QUOTE
     )

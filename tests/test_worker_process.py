@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import date
 from datetime import time as time_of_day
@@ -19,10 +20,22 @@ import pytest
 from alerts import buy_id
 from disk.ledger import FILE, DataFolder, Ledger, read
 from events import Alert, AlertChanged, Outgoing, Position, PositionOpened, Quote, Remembered
-from simulator.http import Answer
+from simulator.http import Answer, Request
 from simulator.push import Message
 from tests.kit.books import whole
-from tests.kit.worker import CONTRACT, DAY, HOME, IN_NEXT_RISE, LATE_IN_RISE, STRIKE, Stage, alert_id, body, is_repeat, until
+from tests.kit.worker import (
+    CONTRACT,
+    DAY,
+    HOME,
+    IN_NEXT_RISE,
+    LATE_IN_RISE,
+    STRIKE,
+    Stage,
+    alert_id,
+    body,
+    is_repeat,
+    until,
+)
 from utils import to_mills
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
@@ -164,6 +177,30 @@ def test_from_the_bar_to_buy_and_out_by_each_of_the_six_exits(stage, happens, se
     assert [len(stage.messages(kind)) for kind in ("— BUY", "— SELL")] == [1, 1]
 
 
+def test_no_buy_comes_behind_its_position_when_the_lane_before_it_is_slow(stage):
+    """A message hangs in the ordinary lane, the BUY lies behind it, the stop fires: nobody is told of any trade."""
+    hanging = threading.Event()
+
+    def slow(request: Request) -> Answer:
+        hanging.set()
+        return Answer(hang=True)
+
+    stage.market.push.script(r"^/1/messages\.json$", slow)
+    stage.start(ALERT_TIMEOUT_SECONDS="20", BUY_TTL_SECONDS="60")
+    assert hanging.wait(10)
+    stage.go()
+    stage.worker.wait_for_line("🔥 ENTRY")
+    stage.wait_for_polls(2)
+    stage.quote(0.80, 0.82)
+    stage.worker.wait_for_line("out of the record")
+    stage.worker.signal()
+    assert stage.worker.wait() == 0
+    kept = remembered(stage)
+    assert (kept.position, kept.trades) == (None, ())
+    assert not stage.messages("— BUY")
+    assert "last_exit_at" not in kept.facts or kept.facts["last_exit_at"] is None
+
+
 # --- restarts ----------------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +300,27 @@ def test_told_to_end_again_and_again_it_ends_once_and_in_order(stage):
     assert len(stage.messages("— SELL")) == 1
     assert len(stage.messages("worker ended")) == 1
     assert remembered(stage).facts["running_since"] is None
+
+
+@pytest.mark.fault("X02")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_closed_terminal_and_its_quit_key_end_it_in_order(stage, number):
+    stage.bought()
+    stage.worker.signal(number)
+    assert stage.worker.wait() == 0
+    assert "Reason: Shutdown" in stage.wait_for("— SELL").text
+    assert number.name in stage.wait_for("worker ended").text
+
+
+@pytest.mark.fault("X02")
+def test_under_nohup_a_closed_terminal_is_nothing_to_it(stage):
+    stage.bought(within=("nohup",))
+    stage.worker.signal(signal.SIGHUP)
+    stage.wait_for_polls(2)
+    assert stage.worker.is_alive
+    assert not stage.messages("— SELL")
+    stage.worker.signal()
+    assert stage.worker.wait() == 0
 
 
 @pytest.mark.fault("X02")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 import risk_manager
 from desk.state import Held, Turn
 from events import Position, PositionMarked, Quote
-from risk_manager import FRESH_S, Leave, Sight
+from risk_manager import Leave, Sight, is_fresh
 from strategies.vwap.windows import Underlying
 
 
@@ -28,7 +28,7 @@ def sight_of(turn: Turn[Any], iwm: Underlying, held: Held, quote: Quote | None) 
         at=turn.at,
         time_stop_at=risk_manager.time_stop(turn.config, turn.state.session),
         quote=quote,
-        marked=held.marked_at is not None and turn.at - held.marked_at <= FRESH_S,
+        marked=held.marked_at is not None and is_fresh(turn.at - held.marked_at),
         below_vwap=iwm.below_vwap(),
         below_s=0 if since is None else iwm.newest_start() - since,
         stalled=turn.state.stalled_since is not None,

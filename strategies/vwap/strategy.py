@@ -10,7 +10,7 @@ import contract_selector
 import risk_manager
 from desk import books, delivery, feed
 from desk.state import Held, Turn
-from desk.strategy import Check, MarketEvent, PutBack, Restored, Scene, Stalled, Status, Wants
+from desk.strategy import Check, MarketEvent, PutRight, Restored, Scene, Stalled, Status, Wants
 from events import (
     AnyEvent,
     BarClosed,
@@ -46,6 +46,7 @@ REFRESH_GRACE_S = 0.5
 PROGRESS_S = 60.0
 CUTOFF_REMINDER_S = 300.0
 APART_PATIENCE_S = 10.0
+MAX_SKEW_S = 2.0
 PROFILE_AHEAD_S = 3600.0
 
 Own = Turn[Memory]
@@ -106,7 +107,7 @@ class Vwap:
 
     # --- what it hears -------------------------------------------------------------------------------------------------
 
-    def hear(self, turn: Own, event: AnyEvent | PutBack) -> None:
+    def hear(self, turn: Own, event: AnyEvent | PutRight) -> None:
         match event:
             case QuoteSeen():
                 held = self._held(turn)
@@ -133,9 +134,11 @@ class Vwap:
                 turn.remember(last_signal_at=None if last is None else min(float(last), turn.at))
             case StopRequested():
                 turn.remember(seeking=None)
-            case PutBack():
+            case PutRight():
                 last = turn.memory.last_signal_at
-                turn.remember(seeking=None, chain=None, last_signal_at=None if last is None else min(last, turn.at))
+                turn.remember(
+                    seeking=None, chain=None, skew=None, last_signal_at=None if last is None else min(last, turn.at)
+                )
             case _:
                 return
 
@@ -186,11 +189,13 @@ class Vwap:
         if turn.state.delayed:
             return "the feed is delayed: a real-time plan is needed"
         age = turn.at - self.iwm.newest_start() - 1
+        if age < -MAX_SKEW_S:
+            return f"newest bar is {-age:.0f}s ahead of the clock"
         if age > turn.config.signal_max_age_seconds:
             return f"newest bar is {age:.0f}s old"
         if chain is None:
             return "no chain of today's calls yet"
-        if turn.at - chain.received_at > risk_manager.CHAIN_MAX_AGE_S:
+        if not risk_manager.is_fresh(turn.at - chain.received_at, risk_manager.CHAIN_MAX_AGE_S):
             return f"chain is {turn.at - chain.received_at:.0f}s old"
         return None
 
@@ -313,7 +318,8 @@ class Vwap:
             signal=numbers(reading),
         )
         memory = turn.memory
-        skew = memory.skew if memory.skew is not None and turn.at - memory.skew_at <= risk_manager.CHAIN_MAX_AGE_S else None
+        young = risk_manager.is_fresh(turn.at - memory.skew_at, risk_manager.CHAIN_MAX_AGE_S)
+        skew = memory.skew if young else None
         time_stop_at = risk_manager.time_stop(turn.config, session)
         buy = alerts.buy(turn.config, position, row, reading, skew=skew, time_stop_at=time_stop_at)
         books.open_position(turn, position, buy)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from config import Config
 
 FRESH_CLOSE_S = 10.0
+TOO_YOUNG_S = 2.0
 
 
 class Underlying:
@@ -106,8 +107,8 @@ class Underlying:
         return None if self.windows is None else self.windows.first_from(start)
 
     def fresh_close(self, at: float) -> float | None:
-        """The last price, if its bar ended at most ten seconds ago."""
-        if self.windows is None or at - self.newest_start() - 1 > FRESH_CLOSE_S:
+        """The last price, if its bar ended at most ten seconds ago, and not in the future."""
+        if self.windows is None or not -TOO_YOUNG_S <= at - self.newest_start() - 1 <= FRESH_CLOSE_S:
             return None
         return self.windows.last
 

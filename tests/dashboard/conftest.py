@@ -37,6 +37,12 @@ class BenchClock:
     def now(self) -> float:
         return self.bench.now
 
+    def steady(self) -> float:
+        return self.bench.now
+
+    def moved(self) -> float:
+        return 0.0
+
     def wall(self) -> float:
         return self.bench.now
 

@@ -71,7 +71,7 @@ def test_one_sentence_says_why_there_is_no_buy() -> None:
     assert why(warm).startswith("No BUY: price above VWAP 1m $220.000, wanted $220.000;")
     warm.put(OperatorSpoke(at=warm.now, command="stop_entries", who="page"))
     assert why(warm) == "No BUY: entries stopped by hand."
-    assert why(Bench().bought()) == "A position is open: O:IWM261120C00220000."
+    assert why(Bench().bought()) == "A position is open: IWM 220C 20 Nov."
 
 
 def test_the_contracts_that_fell_out_say_at_which_filter() -> None:
@@ -98,6 +98,18 @@ def test_each_exit_says_how_far_it_is_and_blindness_says_that_no_stop_can_fire()
     blind = frame.position(bench.config, seen(bench))
     assert blind is not None
     assert blind["blind"].startswith("YOUR STOP CANNOT FIRE since ")
+
+
+def test_what_selling_now_would_make_has_the_fees_off_as_the_booked_trade_will() -> None:
+    bench = Bench(FEE_PER_CONTRACT="0.65").bought()
+    bench.put(OperatorSpoke(at=bench.now, command="took_it", who="page", price=500))
+    bench.quote(560, 580)
+    held = frame.position(bench.config, seen(bench))
+    assert held is not None
+    assert (held["worth"], held["real_worth"]) == ("+$3.70", "+$4.70")
+    bench.put(OperatorSpoke(at=bench.now, command="close_now", who="page"))
+    (trade,) = bench.desk.state.trades
+    assert (trade.pnl, trade.real_pnl) == (3_700, 4_700)
 
 
 def test_latencies_are_kept_after_an_alert_is_done_with() -> None:

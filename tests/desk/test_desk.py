@@ -7,11 +7,14 @@ from msgspec.structs import replace
 
 from events import (
     AlertChanged,
+    AlertFailed,
     Bar,
     BarClosed,
     BarsFetched,
+    CancelReceipt,
     ClockChecked,
     Commit,
+    Committed,
     Deliver,
     FeedConnected,
     FeedDropped,
@@ -24,10 +27,13 @@ from events import (
     Quote,
     QuotesArrived,
     QuoteSeen,
+    ReceiptSeen,
     Remembered,
     SettlementArrived,
     StopRequested,
+    TakeBack,
 )
+from pnl_tracker import Record
 from tests.kit.deskbench import CONTRACT, OTHER, Bench, row
 
 
@@ -528,6 +534,105 @@ def test_an_unresolved_trade_is_asked_for_again_and_joins_the_record_once_its_cl
     told = [action for action in third.delivered if "now resolved" in action.title]
     assert ["+$86.00" in action.text for action in told] == [True]
     assert [trade.exit for trade in remembered(third).trades] == [1370]
+
+
+def test_a_trade_that_is_resolved_later_sounds_the_alarm_of_the_level_it_crosses() -> None:
+    first = Bench(CRITICAL_LOSS="-50").bought()
+    second = Bench(remembered(first), at="16:05:00", CRITICAL_LOSS="-50").start()
+    for _ in range(8):
+        second.put(SettlementArrived(at=second.now, trade_id="20261120-1", close=None, reason="no bars"))
+        second.tick(31)
+    assert not second.said("CRITICAL")
+    second.put(SettlementArrived(at=second.now, trade_id="20261120-1", close=219.0))
+    second.tick(1)
+    (alarm,) = second.said("CRITICAL")
+    assert alarm.text.startswith("Lifetime balance -$51.00: it has fallen to -$50.00.")
+
+
+def closed_while_its_buy_waits(**settings: str) -> Bench:
+    """The BUY was handed over and nothing is heard of it; then the stop fires."""
+    bench = Bench(**settings).ready()
+    bench.phone = lambda action: None if action.kind == "BUY" else bench.accepts(action)
+    bench.surge()
+    bench.quote(400, 410)
+    assert TakeBack("20261120-1-BUY") in bench.actions
+    return bench
+
+
+def buy_failed(bench: Bench, outcome: str = "failed") -> AlertFailed:
+    told = AlertFailed(at=bench.now, alert_id="20261120-1-BUY", attempt=1, outcome=outcome, reason="as told")  # type: ignore[arg-type]
+    bench.put(told)
+    return told
+
+
+def test_a_buy_that_fails_for_certain_before_its_sell_has_left_was_no_trade() -> None:
+    bench = Bench().ready()
+    bench.phone = lambda action: None if action.kind == "BUY" else bench.accepts(action)
+    bench.surge()
+    bench.writes = None
+    bench.quote(400, 410)
+    buy_failed(bench)
+    assert (bench.phase, bench.desk.state.trades, bench.desk.state.record.balance) == ("Flat", (), 0)
+    assert bench.desk.state.last_exit_at is None, "only the signal's cooldown was begun"
+    bench.writes = True
+    for commit in tuple(bench.desk.state.pending):
+        bench.put(Committed(at=bench.now, commit=commit))
+    bench.tick(2)
+    assert not bench.said("SELL")
+    assert [told.title for told in bench.said("OPS")][-1] == "Missed IWM BUY"
+    assert not remembered(bench).trades
+
+
+def test_a_buy_that_fails_for_certain_behind_its_sell_is_kept_out_of_the_record_and_said() -> None:
+    bench = closed_while_its_buy_waits(CRITICAL_LOSS="-500")
+    assert bench.said("SELL")
+    assert bench.desk.state.record.trades == 1
+    buy_failed(bench)
+    assert (bench.desk.state.trades, bench.desk.state.record) == ((), Record())
+    bench.tick(700)
+    (told,) = bench.said("CRITICAL")
+    assert told.title == "↩️ IWM — that BUY never reached you"
+    assert "there is nothing to sell" in told.text
+    assert len(bench.said("SELL")) == 1, "it is not said once more, unseen though it is"
+    assert any(isinstance(action, CancelReceipt) and action.alert_id.endswith("SELL") for action in bench.actions)
+    assert len(bench.said("BUY")) == 1
+    assert not remembered(bench).trades
+
+
+def test_a_buy_that_may_have_arrived_stays_a_trade_whatever_fails_behind_its_sell() -> None:
+    bench = closed_while_its_buy_waits()
+    buy_failed(bench, "unknown")
+    bench.tick(60)
+    assert bench.desk.state.record.trades == 1
+    assert len(bench.said("BUY")) == 1
+
+
+def test_what_of_a_buy_has_not_begun_when_it_expires_is_taken_back_and_its_position_void() -> None:
+    bench = Bench().ready()
+    bench.phone = lambda action: None if action.kind == "BUY" else bench.accepts(action)
+    bench.surge()
+    for _ in range(10):
+        bench.tick(1)
+        bench.quote(490, 500)
+    assert TakeBack("20261120-1-BUY") not in bench.actions
+    bench.tick(10)
+    assert TakeBack("20261120-1-BUY") in bench.actions
+    buy_failed(bench)
+    bench.tick(1)
+    assert (bench.phase, bench.desk.state.record.trades) == ("Flat", 0)
+
+
+def test_an_emergency_buy_stops_ringing_when_its_position_closes() -> None:
+    bench = Bench(BUY_PRIORITY="2").bought()
+    bench.quote(400, 410)
+    bench.tick(1)
+    (cancel,) = [action for action in bench.actions if isinstance(action, CancelReceipt)]
+    assert cancel.alert_id == "20261120-1-BUY"
+    bench.tick(5)
+    assert sum(isinstance(action, CancelReceipt) for action in bench.actions) == 2, "asked again until it is so"
+    bench.put(ReceiptSeen(at=bench.now, alert_id=cancel.alert_id, receipt=cancel.receipt, expired=True))
+    bench.tick(20)
+    assert sum(isinstance(action, CancelReceipt) for action in bench.actions) == 2
 
 
 @pytest.mark.fault("A28", "P11")

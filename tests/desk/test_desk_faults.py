@@ -12,6 +12,8 @@ from events import (
     BarClosed,
     BarsFetched,
     ChainFailed,
+    CommitFailed,
+    Committed,
     Explain,
     FeedConnected,
     FeedRefused,
@@ -321,3 +323,18 @@ def test_keep_leaves_no_position_that_nobody_was_told_of() -> None:
     bench.put(StopRequested(at=bench.now, reason="SIGTERM"))
     assert bench.phase == "Flat"
     assert not any("going down" in action.title for action in bench.delivered)
+
+
+@pytest.mark.fault("X04")
+def test_a_ledger_that_cannot_be_written_for_a_minute_is_told_once_and_a_short_trouble_is_not() -> None:
+    bench = Bench().ready()
+    for minutes, told in ((0.5, 0), (3, 1)):
+        bench.writes = False
+        for _ in range(round(minutes * 12)):
+            bench.put(CommitFailed(at=bench.now, commit=0, reason="the ledger is held by another program"))
+            bench.tick(5)
+        assert sum("ledger not written" in action.title for action in bench.delivered) == told
+        bench.writes = True
+        bench.put(Committed(at=bench.now, commit=0))
+        bench.tick(5)
+    assert "held by another program" in next(action.text for action in bench.delivered if "not written" in action.title)

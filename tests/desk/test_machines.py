@@ -52,7 +52,7 @@ class PositionMachine(RuleBasedStateMachine):
         self.at += 1
         self.quote = Quote(bid, ask, 30, 30, self.at, delayed)
         self.position = risk_manager.with_quote(PLAIN, self.position, self.quote, self.at)
-        self.bid = self.bid if bid is None else bid
+        self.bid = bid or 0
         usable = not delayed and bid and ask and 0 < bid <= ask and Fraction(ask - bid) <= Fraction(ask + bid, 2) / 2
         assert (risk_manager.mark(self.quote) is not None) == bool(usable)
         if usable:

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from desk import delivery
-from desk.strategy import MarketEvent, PutBack, Scene, Status, Wants
+from desk.strategy import MarketEvent, PutRight, Scene, Status, Wants
 from disk import book as ledger_book
 from disk import schema as ledger_schema
 from events import (
@@ -50,7 +50,7 @@ class Other:
     def take(self, event: MarketEvent) -> None:
         pass
 
-    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+    def hear(self, turn: Any, event: AnyEvent | PutRight) -> None:
         pass
 
     def judge(self, turn: Any) -> None:
@@ -72,7 +72,7 @@ class Raises(Other):
     def take(self, event: MarketEvent) -> None:
         raise ValueError("at every bar")
 
-    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+    def hear(self, turn: Any, event: AnyEvent | PutRight) -> None:
         turn.log("info", "🚀 this must not be seen")
         turn.write(Noted(turn.at, "signal", {"never": "written"}))
         raise KeyError("at every event")
@@ -94,14 +94,14 @@ class Slow(Other):
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+    def hear(self, turn: Any, event: AnyEvent | PutRight) -> None:
         self.seconds += 1.0
 
 
 class Contradicts(Other):
     """It writes what the ledger refuses."""
 
-    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+    def hear(self, turn: Any, event: AnyEvent | PutRight) -> None:
         if isinstance(event, HalfSecondPassed) and turn.every("nonsense", 20.0):
             turn.write(PositionMarked(a_position("never-opened")))
 
@@ -109,7 +109,7 @@ class Contradicts(Other):
 class Floods(Other):
     """It has something to tell every half second."""
 
-    def hear(self, turn: Any, event: AnyEvent | PutBack) -> None:
+    def hear(self, turn: Any, event: AnyEvent | PutRight) -> None:
         if isinstance(event, HalfSecondPassed):
             told = Alert(f"OTHER-{turn.at}", "OPS", "other says", "again", 0, turn.at, expires_at=turn.at + 600)
             delivery.say(turn, told)

@@ -47,6 +47,12 @@ class HostClock:
     def now(self) -> float:
         return self.market.now() + self.ahead + self.followed
 
+    def steady(self) -> float:
+        return self.market.steady()
+
+    def moved(self) -> float:
+        return self.ahead + self.followed
+
     def wall(self) -> float:
         return self.market.now() + self.ahead + self.jump
 

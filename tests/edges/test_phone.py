@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import socket
 import subprocess
 import sys
@@ -23,11 +24,12 @@ from msgspec.structs import replace
 from config import Config
 from desk import outbox
 from edges import phone
-from edges.phone import Phone
-from events import AlertDelivered, AlertFailed, Deliver, PollReceipt
+from edges.phone import Phone, PhoneLane
+from events import AlertDelivered, AlertFailed, AnyEvent, CancelReceipt, CheckPhone, Deliver, PollReceipt, TakeBack
 from simulator.http import Answer
 from simulator.push import PushServer
 from tests.kit.push import AT, Courier, HandClock, alert
+from tests.kit.worker import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN, USER = "aTokenCanary0123456789abcdefgh", "uUserCanary0123456789abcdefghi"
@@ -529,3 +531,117 @@ def test_apprise_is_not_loaded_unless_it_is_asked_for(push: PushServer) -> None:
     )
     keys = {"POLYGON_API_KEY": "k" * 32, "PUSHOVER_TOKEN": TOKEN, "PUSHOVER_USER_KEY": USER, "PUSHOVER_URL": push.url}
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30, env=os.environ | keys, cwd=ROOT)
+
+
+# --- the lane ----------------------------------------------------------------------------------------------------------
+
+
+def lane_to(push: PushServer, heard: queue.Queue[AnyEvent], **more: str) -> PhoneLane:
+    lane = PhoneLane(heard.put, settings_for(push, **more), HandClock(), "phone")
+    lane.start()
+    return lane
+
+
+def test_a_buy_behind_a_slow_key_check_is_taken_back_at_once_and_never_leaves(push: PushServer) -> None:
+    push.script(VALIDATE, Answer(hang=True))
+    heard: queue.Queue[AnyEvent] = queue.Queue()
+    lane = lane_to(push, heard, ALERT_TIMEOUT_SECONDS="2")
+    lane.put(CheckPhone(), 3)
+    push.wait_for(lambda: len(push.requests))
+    lane.put(BUY)
+    lane.put(TakeBack(BUY.alert_id))
+    told = heard.get(timeout=1.0)
+    assert isinstance(told, AlertFailed)
+    assert (told.alert_id, told.attempt, told.outcome) == (BUY.alert_id, 1, "failed")
+    lane.put(replace(SELL, kind="BLIND", alert_id="next"))
+    while not isinstance(told := heard.get(timeout=5.0), AlertDelivered):
+        pass
+    assert told.alert_id == "next"
+    assert [message.title for message in push.messages] == [SELL.title]
+    lane.stop()
+
+
+def test_a_buy_behind_a_slow_fallback_is_taken_back_too_and_one_that_has_begun_is_not(push: PushServer) -> None:
+    with hook() as other:
+        other.wait.clear()
+        heard: queue.Queue[AnyEvent] = queue.Queue()
+        lane = lane_to(push, heard, FALLBACK_ALERT_URLS=other.url)
+        lane.put(replace(SELL, kind="BLIND", alert_id="first", channel="fallback"))
+        until(lambda: other.bodies, 5.0, "the fallback told")
+        lane.put(replace(BUY, channel="fallback"))
+        lane.put(TakeBack("first"))
+        lane.put(TakeBack(BUY.alert_id))
+        told = heard.get(timeout=1.0)
+        assert isinstance(told, AlertFailed)
+        assert (told.alert_id, told.channel, told.outcome) == (BUY.alert_id, "fallback", "failed")
+        other.wait.set()
+        begun = heard.get(timeout=5.0)
+        assert isinstance(begun, AlertDelivered)
+        assert begun.alert_id == "first"
+        assert len(other.bodies) == 1
+        lane.stop()
+
+
+def test_the_lane_asks_once_more_before_the_wire_whether_it_is_too_late(push: PushServer) -> None:
+    heard: queue.Queue[AnyEvent] = queue.Queue()
+    lane = lane_to(push, heard)
+    lane.put(replace(BUY, not_after=AT - 0.5))
+    told = heard.get(timeout=5.0)
+    assert isinstance(told, AlertFailed)
+    assert told.outcome == "failed"
+    assert not posts(push)
+    lane.stop()
+
+
+def test_a_lane_that_takes_over_says_what_waited_and_not_what_was_taken_back(push: PushServer) -> None:
+    heard: queue.Queue[AnyEvent] = queue.Queue()
+    old = PhoneLane(heard.put, settings_for(push), HandClock(), "phone")
+    old.put(BUY)
+    old.put(replace(BUY, alert_id="kept"))
+    old.put(TakeBack(BUY.alert_id))
+    assert isinstance(heard.get(timeout=1.0), AlertFailed)
+    fresh = PhoneLane(heard.put, settings_for(push), HandClock(), "phone")
+    fresh.inherit(old)
+    fresh.start()
+    told = heard.get(timeout=5.0)
+    assert isinstance(told, AlertDelivered)
+    assert told.alert_id == "kept"
+    fresh.stop()
+    fresh.join(5.0)
+    assert posts(push) == 1
+
+
+def test_an_emergency_that_is_cancelled_rings_no_more(push: PushServer) -> None:
+    real = phone_to(push)
+    delivered = real.deliver(replace(SELL, ttl_s=None))
+    assert isinstance(delivered, AlertDelivered)
+    assert delivered.receipt is not None
+    ended = real.cancel(CancelReceipt(SELL.alert_id, delivered.receipt))
+    assert ended is not None
+    assert (ended.expired, ended.receipt) == (True, delivered.receipt)
+    assert push.receipts[delivered.receipt]["expired"] == 1
+    unknown = real.cancel(CancelReceipt(SELL.alert_id, "n" * 30))
+    assert unknown is not None
+    assert unknown.expired
+    push.script(r"/cancel\.json$", Answer(503, b""), Answer(hang=True))
+    assert [real.cancel(CancelReceipt(SELL.alert_id, delivered.receipt)) for _ in range(2)] == [None, None]
+
+
+@pytest.mark.parametrize("action", [BUY, SELL])
+def test_what_was_accepted_for_nobody_was_not_delivered(push: PushServer, action: Deliver) -> None:
+    nobody = {"info": "no active devices to send to", "status": 1, "request": "0"}
+    push.script(MESSAGES, Answer(200, nobody))
+    told = failed(phone_to(push).deliver(action))
+    assert (told.outcome, told.reason) == ("refused", "accepted for nobody: no active devices to send to")
+
+
+def test_an_emergency_without_a_receipt_is_no_success(push: PushServer) -> None:
+    push.script(MESSAGES, Answer(200, {"status": 1, "request": "0"}), forever=True)
+    assert failed(phone_to(push).deliver(SELL)).outcome == "refused"
+    assert isinstance(phone_to(push).deliver(BUY), AlertDelivered)
+
+
+def test_keys_without_an_active_device_prove_no_phone(push: PushServer) -> None:
+    push.script(VALIDATE, Answer(200, {"status": 1, "group": 0, "devices": [], "licenses": []}))
+    checked = phone_to(push).check()
+    assert (checked.ok, checked.reason) == (False, "the user has no active device")

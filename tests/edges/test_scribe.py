@@ -40,6 +40,12 @@ class StepClock:
         self.at += self.step_s
         return self.at
 
+    def steady(self) -> float:
+        return self.now()
+
+    def moved(self) -> float:
+        return 0.0
+
     def wall(self) -> float:
         return self.at
 

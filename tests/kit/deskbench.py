@@ -179,6 +179,10 @@ class Bench:
     def ready(self) -> Bench:
         """Started, proven, warm: the next good second is a signal."""
         self.start()
+        return self.warm()
+
+    def warm(self) -> Bench:
+        """Proven, with half an hour of history and a chain."""
         self.put(ClockChecked(at=self.now, skew_s=0.0, source="the market's time"))
         start, end = int(self.now) - 1800, int(self.now)
         for symbol in ("SPY", "IWM"):

@@ -1,6 +1,6 @@
 """What a user sees of simulated days, in words: alerts with their texts and times, trades, notes, and the log's lines of decisions.
 
-    python -m tests.kit.frozen [FIRST [COUNT]]     # the hash of each seed, and of all
+python -m tests.kit.frozen [FIRST [COUNT]]     # the hash of each seed, and of all
 """
 
 from __future__ import annotations
@@ -25,7 +25,18 @@ from tests.kit.simday import Day
 from utils import clock_text
 
 SEEDS = 48
-DECISIONS = ("🚀", "🔥", "🚪", "⏰", "no entry", "signal not taken", "BLIND", "sight restored", "position voided", "position possibly")
+DECISIONS = (
+    "🚀",
+    "🔥",
+    "🚪",
+    "⏰",
+    "no entry",
+    "signal not taken",
+    "BLIND",
+    "sight restored",
+    "position voided",
+    "position possibly",
+)
 
 
 def visible(actions: list[AnyAction]) -> Iterator[str]:

@@ -77,6 +77,7 @@ from events import (
     SettlementArrived,
     StopRequested,
     ThreadFailed,
+    TradeVoided,
     Watch,
     WorkerStarted,
 )
@@ -105,6 +106,8 @@ class NoClock:
 
     def now(self) -> float:
         return 0.0
+
+    steady = now
 
 
 class Day:
@@ -145,6 +148,7 @@ class Day:
         self.trades: dict[str, int | None] = {}
         self.opened_at: dict[str, float] = {}
         self.voided: set[str] = set()
+        self.never_reached: set[str] = set()
         self.exits: list[float] = []
         self.signals: list[float] = []
         self.fell_silent_at = 0.0
@@ -477,6 +481,8 @@ class Day:
                     self.on_opened(position.id, position.opened_at)
                 case PositionClosed(trade):
                     self.exits.append(trade.closed_at)
+                case TradeVoided():
+                    self.exits.pop()
         self.box.append(commit)
         if not self.disk_busy:
             self.disk_begins()
@@ -506,6 +512,10 @@ class Day:
                     self.trades[trade.id] = trade.pnl
                 case PositionVoided(position):
                     self.voided.add(position.id)
+                case TradeVoided(trade_id):
+                    del self.trades[trade_id]
+                    self.voided.add(trade_id)
+                    self.never_reached.add(trade_id)
         return refused
 
     # --- the phone -----------------------------------------------------------------------------------------------------
@@ -652,7 +662,10 @@ class Day:
         for key in self.voided:
             buy = f"{key}-BUY"
             self.must(buy not in self.accepted, f"{key} was voided, and its BUY is on the phone")
-            self.must(f"{key}-SELL" not in rows, f"{key} was voided and has a SELL")
+            if key not in self.never_reached:
+                self.must(f"{key}-SELL" not in rows, f"{key} was voided and has a SELL")
+            elif f"{key}-SELL" in self.accepted:
+                self.must(f"{key}-NEVER" in rows, f"{key}: its SELL was said, its BUY was not, and nobody was told so")
         self.must(self.exit_code == 0 or self.desk is None or bool(self.desk.state.ended), "it did not end in order")
         for key, texts in self.accepted.items():
             self.must(len(texts) < 40, f"{key} was said {len(texts)} times")

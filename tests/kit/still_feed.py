@@ -48,6 +48,12 @@ class World:
     def now(self) -> float:
         return self.at
 
+    def steady(self) -> float:
+        return self.at
+
+    def moved(self) -> float:
+        return 0.0
+
     def wall(self) -> float:
         return self.at
 

@@ -20,7 +20,10 @@ class Still:
     def now(self) -> float:
         return self.bench.now
 
-    wall = now
+    wall = steady = now
+
+    def moved(self) -> float:
+        return 0.0
 
     def real_seconds(self, seconds: float) -> float:
         return seconds

@@ -62,7 +62,7 @@ def test_a_day_of_two_lives_is_reported_as_it_was_recorded(
     assert all(Path(figure).stat().st_size > 5_000 for figure in told["figures"])
     text = page.read_text()
     assert "MODELLED" not in text
-    assert "http" not in text
+    assert "://" not in text
     for words in ("as recorded", "$1.02", "$0.80", "0DTE CALL — BUY", "0DTE CALL — SELL", redo.KILLED, "the worker stopped"):
         assert words in text, words
     assert replay(["report", "2026-11-19", "--data-dir", str(stage.data), "--out", str(page)]) == 2
