@@ -17,13 +17,14 @@ from dashboard.latency import LATENCIES, latencies, latency_s, rows
 from dashboard.paths import levels
 from dashboard.view import View
 from dashboard.words import contract_name
-from desk.state import Chain, Holding, Seeking, Settling, State
+from desk.state import Held, State
 from events import ChainRow, Mills, Outgoing, Position, Trade
 from signals import Gate
 from utils import CENT, clock_text, dollars, new_york, signed_dollars, to_mills
 
 if TYPE_CHECKING:
     from config import Config
+    from strategies.vwap.memory import Chain
 
 Section = dict[str, Any]
 
@@ -71,7 +72,7 @@ def clock(config: Config, view: View) -> Section:
         "cutoff_at": None if session is None else int(risk_manager.entry_cutoff(config, session)),
         "time_stop_at": None if session is None else int(risk_manager.time_stop(config, session)),
         "heard_at": int(view.heard_at) or None,
-        "chain_at": None if state.chain is None else int(state.chain.received_at),
+        "chain_at": None if view.vwap.chain is None else int(view.vwap.chain.received_at),
         "warm_at": None if session is None else session.open_at + config.warmup_seconds,
         "newest": view.newest + 1 if view.newest else None,
         "stopped": state.entries_stopped,
@@ -82,12 +83,12 @@ def clock(config: Config, view: View) -> Section:
 def head(config: Config, view: View, found: Health) -> Section:
     """The state line, the price and what today has made; `worth` of the open position, unless it cannot be known."""
     kind, words = headline(config, view, found)
-    phase, reading = view.state.phase, view.reading
+    held, reading = view.held, view.reading
     return {
         "kind": kind,
         "words": words,
         "price": "" if reading is None else f"{reading.close:,.2f}",
-        "worth": worth(config, view, phase.position) if isinstance(phase, Holding) else "",
+        "worth": "" if held is None else worth(config, view, held.position),
         "today": signed_dollars(sum(trade.pnl or 0 for trade in view.state.trades_today)),
         "count": len(view.state.trades_today),
     }
@@ -108,12 +109,12 @@ def point(view: View) -> list[float | None] | None:
 
 def why_no_buy(config: Config, view: View) -> str:
     """One sentence, the first that holds."""
-    state, reading = view.state, view.reading
-    if isinstance(state.phase, Holding):
-        return f"A position is open: {contract_name(state.phase.position.contract)}."
-    if isinstance(state.phase, Settling):
+    reading, chain = view.reading, view.vwap.chain
+    if view.held is not None:
+        return f"A position is open: {contract_name(view.held.position.contract)}."
+    if view.settling is not None:
         return "A position of an earlier session is being settled."
-    if isinstance(state.phase, Seeking):
+    if view.vwap.seeking is not None:
         return "A signal: fresh quotes of the tracked contracts are being asked for."
     if view.refusal is not None:
         return f"No BUY: {view.refusal}."
@@ -124,7 +125,7 @@ def why_no_buy(config: Config, view: View) -> str:
     missing = [gate_words(gate) for gate in reading.gates if not gate.ok]
     if missing:
         return f"No BUY: {'; '.join(missing)}."
-    why = "" if state.chain is None else state.chain.selection.why()
+    why = "" if chain is None else chain.selection.why()
     return f"No BUY: {why}." if why else "All conditions hold."
 
 
@@ -187,9 +188,10 @@ def light(number: str, name: str, ok: bool, value: str = "", wanted: str = "", r
 # --- contracts ---------------------------------------------------------------------------------------------------------
 
 
-def contracts(config: Config, state: State, chain: Chain | None) -> Section:
+def contracts(config: Config, view: View, chain: Chain | None) -> Section:
     """The tracked contracts, and why those around the money are not."""
-    if chain is None or state.session is None:
+    session, vwap = view.state.session, view.vwap
+    if chain is None or session is None:
         return {"tracked": [], "fallen": [], "emptied_by": "", "skew": ""}
     tracked = {row.contract for row in chain.selection.tracked}
     spot = next((row.underlying for row in chain.rows if row.underlying is not None), None)
@@ -198,19 +200,19 @@ def contracts(config: Config, state: State, chain: Chain | None) -> Section:
         key=lambda row: (abs(row.strike / 1000 - spot) if spot is not None else row.strike, row.contract),
     )[:FALLEN_SHOWN]
     fallen = sorted(others, key=lambda row: (row.strike, row.contract))
-    fresh = state.skew is not None and chain.received_at - state.skew_at <= risk_manager.CHAIN_MAX_AGE_S
+    fresh = vwap.skew is not None and chain.received_at - vwap.skew_at <= risk_manager.CHAIN_MAX_AGE_S
     return {
         "tracked": [contract(row) for row in chain.selection.tracked],
         "fallen": [
             contract(row)
             | {
-                "why": contract_selector.refused_by(row, chain.received_at, config, state.session)
+                "why": contract_selector.refused_by(row, chain.received_at, config, session)
                 or "less liquid than the tracked"
             }
             for row in fallen
         ],
         "emptied_by": chain.selection.emptied_by,
-        "skew": f"{100 * state.skew:+.1f} pp" if fresh and state.skew is not None else "",
+        "skew": f"{100 * vwap.skew:+.1f} pp" if fresh and vwap.skew is not None else "",
     }
 
 
@@ -244,15 +246,14 @@ def price(mills: Mills | None) -> str:
 
 
 def position(config: Config, view: View) -> Section | None:
-    phase = view.state.phase
-    if isinstance(phase, Settling):
-        return {"id": phase.position.id, "contract": phase.position.contract, "settling": True} | {
-            "name": contract_name(phase.position.contract)
-        }
-    if not isinstance(phase, Holding):
+    if view.settling is not None:
+        held = view.settling.position
+        return {"id": held.id, "contract": held.contract, "settling": True, "name": contract_name(held.contract)}
+    seen = view.held
+    if seen is None:
         return None
-    held, mark = phase.position, phase.position.last_mark
-    age = None if phase.quote_at is None else int(phase.quote_at)
+    held, mark = seen.position, seen.position.last_mark
+    age = None if seen.quote_at is None else int(seen.quote_at)
     return {
         "id": held.id,
         "contract": held.contract,
@@ -262,7 +263,7 @@ def position(config: Config, view: View) -> Section | None:
         "opened_at": int(held.opened_at),
         "entry": dollars(held.entry),
         "mark": price(mark),
-        "quote": "" if phase.quote is None else f"{price(phase.quote.bid)} × {price(phase.quote.ask)}",
+        "quote": "" if seen.quote is None else f"{price(seen.quote.bid)} × {price(seen.quote.ask)}",
         "quote_at": age,
         "peak": dollars(held.peak),
         "change": "" if mark is None else f"{float(Fraction(mark, held.entry) - 1):+.1%}",
@@ -271,9 +272,9 @@ def position(config: Config, view: View) -> Section | None:
         "real_exit": "" if held.real_exit is None else dollars(held.real_exit),
         "skipped": held.skipped,
         "real_worth": real_worth(config, view, held),
-        "blind": blindness(view, phase),
-        "nearest": nearest(config, view, phase),
-        "exits": exits(config, view, phase),
+        "blind": blindness(view, seen),
+        "nearest": nearest(config, view, seen),
+        "exits": exits(config, view, seen),
     }
 
 
@@ -293,7 +294,7 @@ def signed(mills: Mills | None) -> str:
     return "" if mills is None else signed_dollars(mills)
 
 
-def blindness(view: View, holding: Holding) -> str:
+def blindness(view: View, holding: Held) -> str:
     """Why the stops cannot fire now; empty while they can."""
     since = view.state.blind_since
     if since is not None:
@@ -303,7 +304,7 @@ def blindness(view: View, holding: Holding) -> str:
     return f"Quotes are not trusted: {holding.distrust}" if holding.distrust else ""
 
 
-def exits(config: Config, view: View, holding: Holding) -> list[Section]:
+def exits(config: Config, view: View, holding: Held) -> list[Section]:
     """Each exit, and how far it is: in dollars of the mark and in percent of it, or in seconds."""
     held, session = holding.position, view.state.session
     basis = risk_manager.stop_basis(held)
@@ -332,7 +333,7 @@ def is_below(view: View) -> bool:
     return reading is not None and reading.vwap_60 is not None and reading.close < reading.vwap_60
 
 
-def nearest(config: Config, view: View, holding: Holding) -> Section | None:
+def nearest(config: Config, view: View, holding: Held) -> Section | None:
     """The price exit that the mark would reach first, of those that can fire; None while no price is trusted."""
     held = holding.position
     stop, hard, tight = levels(config, held)
@@ -433,8 +434,7 @@ def marks(state: State) -> list[list[int | str]]:
     for trade in state.trades_today:
         found.append([int(trade.opened_at), "BUY", dollars(trade.entry), trade.id])
         found.append([int(trade.closed_at), "SELL", f"{price(trade.exit)} {trade.reason}", trade.id])
-    if isinstance(state.phase, Holding):
-        held = state.phase.position
+    for held in (open_.position for open_ in state.open()):
         found.append([int(held.opened_at), "BUY", dollars(held.entry), held.id])
     return found
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 from dashboard.health import Health
 from dashboard.view import View
 from dashboard.words import contract_name
-from desk.state import Holding, Settling
 from utils import clock_text
 
 if TYPE_CHECKING:
@@ -28,17 +27,16 @@ def headline(config: Config, view: View, found: Health) -> tuple[Kind, str]:
         return "blind", f"BLIND since {clock_text(state.blind_since)}: stops cannot fire"
     if found.status == "stuck":
         return "dead", f"Worker dead: {found.reason}"
-    if found.status == "stale" and not (isinstance(state.phase, Holding) and has_bars(view)):
+    if found.status == "stale" and not (view.held is not None and has_bars(view)):
         return "dead", f"Feed dead: {found.reason}"
     if state.entries_stopped:
         return "stopped", "Entries stopped (manual)"
     if state.stopping is not None:
         return "stopping", f"Stopping: {state.stopping.reason}"
-    match state.phase:
-        case Holding(position=held):
-            return "holding", f"Holding {contract_name(held.contract)}"
-        case Settling(position=held):
-            return "settling", f"Settling {contract_name(held.contract)}"
+    if view.held is not None:
+        return "holding", f"Holding {contract_name(view.held.position.contract)}"
+    if view.settling is not None:
+        return "settling", f"Settling {contract_name(view.settling.position.contract)}"
     session = state.session
     if session is None or not session.open_at <= view.at < session.close_at:
         return "closed", "Session closed"

@@ -22,7 +22,6 @@ from dashboard.paths import Paths
 from dashboard.sections import Sections, joined
 from dashboard.server import Answer, Request
 from dashboard.view import View
-from desk.state import Holding
 
 if TYPE_CHECKING:
     from config import Config
@@ -223,8 +222,7 @@ class Page:
         trade_id, view = self._linked(request), self._sees()
         if trade_id is None or view is None:
             return told(401, {"says": "This link is too old, or not one of ours. Open the page instead."})
-        phase = view.state.phase
-        is_open = isinstance(phase, Holding) and phase.position.id == trade_id
+        is_open = any(held.position.id == trade_id for held in view.state.open())
         held = frame.position(self._config, view) if is_open else None
         closed = next((frame.trade_row(trade) for trade in view.state.trades if trade.id == trade_id), None)
         stopped = view.state.entries_stopped

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import risk_manager
 from dashboard.view import View
-from desk.state import Holding
 from events import Mills, Position, Quote, Trade
 
 if TYPE_CHECKING:
@@ -38,20 +37,20 @@ class Paths:
         self._quote_at: float | None = None
 
     def look(self, view: View) -> None:
-        phase = view.state.phase
-        if not isinstance(phase, Holding):
+        seen = view.held
+        if seen is None:
             if self._held is not None:
                 self._end(self._held, view.state.trades)
                 self._held = None
             return
-        held = phase.position
+        held = seen.position
         if self._held is not None and self._held.id != held.id:
             self._end(self._held, view.state.trades)
         if held.id not in self._points:
             self._begin(held)
-        if phase.quote is not None and phase.quote_at is not None and (held, phase.quote_at) != (self._held, self._quote_at):
-            self._add(held, phase.quote_at, phase.quote)
-        self._held, self._quote_at = held, phase.quote_at
+        if seen.quote is not None and seen.quote_at is not None and (held, seen.quote_at) != (self._held, self._quote_at):
+            self._add(held, seen.quote_at, seen.quote)
+        self._held, self._quote_at = held, seen.quote_at
 
     def newest(self) -> list[object] | None:
         """The id of the held option and its newest point; None while none is held."""

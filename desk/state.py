@@ -21,6 +21,7 @@ from events import (
     Commit,
     Explain,
     Fill,
+    Mills,
     Mode,
     Noted,
     Order,
@@ -48,7 +49,7 @@ class Settling(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """An open position as the desk sees it: the last fresh quote, its mark where it was usable, and since when none is trusted.
+    """An open position as the desk sees it: the last fresh quote, its mark (None: it was not usable), and since when none is trusted.
 
     Until `wait_until` nothing is decided before a price was seen: after a restart, and for the last quote of a shutdown.
     """
@@ -58,6 +59,7 @@ class Held(Struct, frozen=True):
     since: float
     quote: Quote | None = None
     quote_at: float | None = None
+    mark: Mills | None = None
     marked_at: float | None = None
     distrust: str = ""
     wait_until: float = 0.0
@@ -222,7 +224,7 @@ class Memory(Struct, frozen=True):
 
     remembered: Remembered
     state: State
-    owners: dict[str, Kept]
+    owners: dict[str, Kept] = {}
 
 
 def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Trade, ...]:

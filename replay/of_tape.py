@@ -54,6 +54,8 @@ def verify(chosen: Namespace) -> int:
         table.add_column(name, justify="right" if name in ("batches", "events", "actions") else "left", no_wrap=True)
     for item in checked:
         verdict = Text(f"{item.differing} differ", style="red") if item.differing else Text("the same", style="green")
+        if item.earlier:
+            verdict = Text("of an earlier version: shown, not verified", style="dim")
         counts = (f"{item.batches:,}", f"{item.events:,}", f"{item.actions:,}")
         table.add_row(
             item.file, item.version, clock_text(item.begun_at), clock_text(item.until), *counts, verdict, item.ended

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from desk.desk import Desk
+from desk.state import Memory
 from disk import tape
 from disk.folder import is_held
 from disk.tape import End, Head, Recorded, TapeError
@@ -49,8 +50,8 @@ class Redone(Struct, frozen=True):
     agrees: bool
     recorded: bytes
     decided: bytes
-    raised_then: str = ""
-    raised: str = ""
+    raised_then: dict[str, str] = {}
+    raised: dict[str, str] = {}
 
     @property
     def at(self) -> float:
@@ -67,9 +68,18 @@ def head_of(path: Path) -> Head:
 
 def desk_of(head: Head) -> Desk:
     """The desk as it was before the first batch."""
-    desk = build(head.config(), SessionCalendar(new_york(head.begun_at).date()), head.memory.remembered)
-    desk.recall(head.memory)
+    memory = memory_of(head)
+    desk = build(head.config(), SessionCalendar(new_york(head.begun_at).date()), memory.remembered)
+    desk.recall(memory)
     return desk
+
+
+def memory_of(head: Head) -> Memory:
+    """What the desk knew as the tape began. TapeError where it cannot be read."""
+    try:
+        return msgspec.json.decode(head.memory, type=Memory)
+    except msgspec.MsgspecError as fault:
+        raise TapeError(f"what the desk knew at the beginning cannot be read: {fault}") from None
 
 
 def redo(path: Path, desk: Desk | None = None, before: Callable[[Recorded], None] | None = None) -> Iterator[Redone]:
@@ -84,15 +94,13 @@ def redo(path: Path, desk: Desk | None = None, before: Callable[[Recorded], None
             continue
         if before is not None:
             before(record)
-        raised, actions = "", list[AnyAction]()
-        try:
-            actions = desk.decide(record.events)
-        except Exception as fault:
-            raised = type(fault).__name__
+        actions = desk.decide(record.events)
+        raised = tape.raised_by(desk)
         decided, recorded = _encode(actions), bytes(record.actions)
         same = decided == recorded or unsigned(decided) == unsigned(recorded)
-        agrees = same and raised == record.raised
-        yield Redone(record.events, actions, agrees, recorded, decided, record.raised, raised)
+        then = record.raised if isinstance(record.raised, dict) else {}
+        agrees = same and raised == then
+        yield Redone(record.events, actions, agrees, recorded, decided, then, raised)
 
 
 def unsigned(actions: bytes) -> bytes:
@@ -125,7 +133,7 @@ def difference_of(batch: int, done: Redone) -> Difference:
     then, now = msgspec.json.decode(unsigned(done.recorded)), msgspec.json.decode(unsigned(done.decided))
     found = list(fields_of(then, now))
     if done.raised != done.raised_then:
-        found.insert(0, Field("raised", done.raised_then, done.raised))
+        found.insert(0, Field("raised", str(done.raised_then), str(done.raised)))
     events = [type(event).__name__ for event in done.events]
     return Difference(batch, clock_text(done.at), events, found[:FIELDS_MAX], max(0, len(found) - FIELDS_MAX))
 
@@ -166,7 +174,10 @@ def text_of(value: Any) -> str:
 
 
 class Checked(Struct, frozen=True):
-    """What became of one file. `first_difference` is None where every batch agrees; `ended` is why the tape stops."""
+    """What became of one file. `first_difference` is None where every batch agrees; `ended` is why the tape stops.
+
+    `earlier`: an earlier version recorded it in other words, so that it can be looked at and not verified.
+    """
 
     file: str
     version: str
@@ -178,6 +189,7 @@ class Checked(Struct, frozen=True):
     differing: int
     first_difference: Difference | None
     ended: str
+    earlier: bool = False
 
 
 def check(path: Path) -> Checked:
@@ -185,6 +197,8 @@ def check(path: Path) -> Checked:
     batches = events = actions = differing = 0
     first: Difference | None = None
     until = head.begun_at
+    if head.format < tape.FORMAT:
+        return Checked(path.name, head.version, head.begun_at, until, 0, 0, 0, 0, None, ended_of(path), earlier=True)
     for done in redo(path):
         batches, events, actions, until = batches + 1, events + len(done.events), actions + len(done.actions), done.at
         if not done.agrees:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from config import Config
 from desk.desk import Desk
-from desk.state import Holding
 from disk import tape
 from events import (
     AlertChanged,
@@ -45,6 +44,7 @@ from replay.sweep import figures as texts_of
 from replay.world import Sat
 from replay.worth import Part, Worth, money, parts, worth
 from signals import Reading
+from strategies.vwap.page import look_at
 from utils import clock_text, contract_name, dollars, new_york, signed_dollars
 
 if TYPE_CHECKING:
@@ -113,18 +113,19 @@ class Session:
     _quoted_at: float | None = None
 
     def look(self, desk: Desk, events: Sequence[AnyEvent], actions: Sequence[AnyAction]) -> None:
-        newest = desk.market.newest_start()
+        iwm, _ = look_at(desk)
+        newest = iwm.newest_start()
         if newest and (not self.readings or newest > self.readings[-1].start):
-            reading = desk.market.reading()
+            reading = iwm.reading()
             if reading is not None:
                 self.readings.append(reading)
-        phase = desk.state.phase
-        if isinstance(phase, Holding):
-            self.positions[phase.position.id] = phase.position
-            if phase.position.last_mark is not None and phase.quote_at != self._quoted_at:
-                self._quoted_at = phase.quote_at
-                mark = mark_at(events[-1].at, phase.position.last_mark, phase.position.peak, phase.quote)
-                self.marks.setdefault(phase.position.id, []).append(mark)
+        for held in desk.state.open():
+            position = held.position
+            self.positions[position.id] = position
+            if position.last_mark is not None and held.quote_at != self._quoted_at:
+                self._quoted_at = held.quote_at
+                mark = mark_at(events[-1].at, position.last_mark, position.peak, held.quote)
+                self.marks.setdefault(position.id, []).append(mark)
 
     @property
     def signals(self) -> list[Noted]:

@@ -22,7 +22,6 @@ from rich.text import Text
 import alerts
 import risk_manager
 from desk.desk import Desk
-from desk.state import Holding
 from events import (
     AlertChanged,
     AnyAction,
@@ -39,6 +38,7 @@ from replay import head, of_bars, of_tape, paths, redo
 from replay.head import Head
 from replay.show import OK, ReplayError, as_json, bar, console
 from signals import Gate, Reading
+from strategies.vwap.page import look_at
 from utils import clock_text, contract_name, dollars, signed_dollars
 
 Watcher = Callable[[Desk, list[AnyEvent], list[AnyAction]], None]
@@ -130,17 +130,18 @@ def lead_through_tapes(files: list[Path], watcher: Watcher) -> None:
 
 
 def seen_of(desk: Desk, at: float, actions: list[AnyAction]) -> Seen | None:
-    reading = desk.market.reading()
+    iwm, memory = look_at(desk)
+    reading = iwm.reading()
     if reading is None:
         return None
-    chain = desk.state.chain
+    chain = memory.chain
     selection = None if chain is None else chain.selection
     contracts = "no chain" if selection is None else selection.why() or ", ".join(row.contract for row in selection.tracked)
     done = [getattr(action, "text", "") for action in actions]
     return Seen(
         at,
         reading,
-        desk.refusal(at),
+        desk.statuses(at)[0].refusal,
         contracts,
         {} if selection is None else selection.passed,
         position_of(desk, at),
@@ -150,12 +151,13 @@ def seen_of(desk: Desk, at: float, actions: list[AnyAction]) -> Seen | None:
 
 def position_of(desk: Desk, at: float) -> dict[str, Any] | None:
     """The open position against each of its exits."""
-    phase, session = desk.state.phase, desk.state.session
-    if not isinstance(phase, Holding) or session is None:
+    held, session = next(iter(desk.state.open()), None), desk.state.session
+    if held is None or session is None:
         return None
-    position, config = phase.position, desk.config
+    position, config = held.position, desk.config
     mark = position.last_mark
-    below = desk.market.below_since()
+    iwm, _ = look_at(desk)
+    below = iwm.below_since()
     return {
         "id": position.id,
         "contract": position.contract,
@@ -167,7 +169,7 @@ def position_of(desk: Desk, at: float) -> dict[str, Any] | None:
         "giveback_percent": round(float(risk_manager.giveback(position)) * 100, 2),
         "hard_giveback_percent": float(config.max_giveback_percent),
         "vwap_giveback_percent": float(config.tighten_giveback_percent),
-        "below_vwap_s": None if below is None else desk.market.newest_start() - max(below, int(position.opened_at)),
+        "below_vwap_s": None if below is None else iwm.newest_start() - max(below, int(position.opened_at)),
         "persistence_s": risk_manager.PERSISTENCE_S,
         "time_stop": clock_text(risk_manager.time_stop(config, session)),
     }
@@ -223,7 +225,7 @@ class Search:
                 raise Enough
 
     def _by_time(self, desk: Desk, events: list[AnyEvent], done: list[Happened], actions: list[AnyAction]) -> None:
-        session, at, newest = desk.state.session, events[-1].at, desk.market.newest_start()
+        session, at, newest = desk.state.session, events[-1].at, look_at(desk)[0].newest_start()
         assert session is not None
         assert self.wanted is not None
         second = session.at(self.wanted)
@@ -359,11 +361,11 @@ def near_misses(chosen: Namespace) -> int:
         for action in actions:
             text = getattr(action, "text", "")
             if text.startswith(("no entry", "signal not taken")):
-                newest = desk.market.newest_start()
+                newest = look_at(desk)[0].newest_start()
                 missing = "contract" if "no contract" in text else "desk or data"
                 found.append(Miss(clock_text(newest), newest, missing, None, None, text))
-        newest = desk.market.newest_start()
-        if newest > last and isinstance(events[-1], BarClosed) and (reading := desk.market.reading()) is not None:
+        newest = look_at(desk)[0].newest_start()
+        if newest > last and isinstance(events[-1], BarClosed) and (reading := look_at(desk)[0].reading()) is not None:
             last = newest
             failing = [gate for gate in reading.gates if not gate.ok]
             if len(failing) == 1 and reading.coverage_s >= desk.config.warmup_seconds:

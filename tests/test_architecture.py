@@ -41,14 +41,14 @@ MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, r
     "risk_manager": VALUES | {"config"},
     "pnl_tracker": VALUES | {"config", "disk", "startup"},
     "alerts": VALUES | {"config", "links"},
-    "desk": RULES | {"strategies"},
-    "strategies": RULES,
+    "desk": RULES,
+    "strategies": RULES | {"desk"},
     "wire": VALUES | {"config", "failpoints", "logger"},
     "polygon_client": VALUES | {"config", "logger", "wire"},
-    "disk": VALUES | {"config", "desk", "failpoints", "logger", "pnl_tracker", "setting"},
+    "disk": VALUES | {"config", "failpoints", "logger", "pnl_tracker", "setting"},
     "edges": VALUES | {"alerts", "config", "disk", "failpoints", "logger", "polygon_client", "signals", "wire"},
     "brokers": VALUES | {"config", "logger", "wire"},
-    "dashboard": RULES | {"desk", "disk", "edges", "logger", "wire"},
+    "dashboard": RULES | {"desk", "disk", "edges", "logger", "wire", "strategies"},
 }
 CORE = (
     "events",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from replay import kernel, made, options, paths, setting
 from replay.bars import Seconds, opening_price, true_bars
 from replay.world import Modelled
+from strategies.vwap.page import look_at
 
 CALENDAR = made.calendar_for(3)
 (SESSION,) = made.sessions(1, CALENDAR)
@@ -103,7 +104,7 @@ def test_a_file_that_begins_after_the_open_is_known_from_its_first_bar() -> None
     config = setting.config_of(LOOSE)
     seen: list[int] = []
     paths.live_through(
-        config, CALENDAR, day, watch=lambda desk, _events, _actions: seen.append(desk.market.windows.covered_from or 0)
+        config, CALENDAR, day, watch=lambda desk, _events, _actions: seen.append(look_at(desk)[0].windows.covered_from or 0)
     )
     assert set(seen[-50:]) == {SESSION.open_at + 600}
     assert paths.ready(day).readings.covered == kernel.OPEN + 600

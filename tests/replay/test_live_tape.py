@@ -40,7 +40,7 @@ def test_a_killed_life_and_the_next_are_decided_again_byte_for_byte(
     assert (killed.differing, ended.differing) == (0, 0)
     assert killed.ended == "cut: the process was killed"
     assert ended.ended == "the worker stopped"
-    assert redo.head_of(second).memory.remembered.position is not None
+    assert redo.memory_of(redo.head_of(second)).remembered.position is not None
     assert replay(["verify", str(DAY), "--data-dir", str(stage.data), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
     assert replay(["run", str(DAY), "--data-dir", str(stage.data), "--json"]) == 0
