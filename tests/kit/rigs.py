@@ -125,7 +125,10 @@ class Rig:
 
     def scanty(self, bid: int, ask: int) -> None:
         """The market is so, and one contract fills of whatever is asked for."""
-        self.quote(bid, ask, 2)
+        if self.bench.desk.state.dealings.trades:
+            self.quote(bid, ask, 2)
+        else:
+            self.market(bid, ask, 2)
 
     def stranger(self, quantity: int) -> None:
         """Contracts appear that no order of ours has bought."""
@@ -175,7 +178,10 @@ class AlpacaRig(Rig):
 
     def scanty(self, bid: int, ask: int) -> None:
         self.venue.fault("partial-fill")
-        self.quote(bid, ask)
+        if self.bench.desk.state.dealings.trades:
+            self.quote(bid, ask)
+        else:
+            self.market(bid, ask)
 
     def stranger(self, quantity: int) -> None:
         self.venue.fault("foreign-position", symbol=HIGHER.removeprefix("O:"), qty=quantity)
