@@ -136,13 +136,29 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def want(self) -> None:
+        """An entry is wished for, on a desk that has been told all."""
+        self.bench.disk = True
+        self.bench.flush()
+        self.bench.put(BrokerLinked(at=self.bench.now, mode="paper", linked=True))
+        self.carry_all()
         self.bench.tiny.wish = True
+        self.bench.tick(0.5)
 
-    @rule(halves=st.integers(1, 30))
+    @rule(units=st.integers(1, 2))
+    def buy(self, units: int) -> None:
+        """A position of one or two, whatever else is going on."""
+        self.want()
+        self.carry_all()
+        for ref in self.bench.venue.live():
+            if self.bench.venue.placed[ref].opens:
+                self.bench.incoming.append(self.bench.venue.fill(ref, units, 1440, self.bench.now))
+        self.carry_all()
+
+    @rule(halves=st.sampled_from([1, 2, 3, 4, 10, 30]))
     def time(self, halves: int) -> None:
         self.bench.tick(halves / 2)
 
-    @rule(bid=st.sampled_from([1400, 1800, 1900]))
+    @rule(bid=st.sampled_from([1400, 1800, 1800, 1900]))
     def quote(self, bid: int) -> None:
         self.bench.quote(bid, bid + 40)
 
@@ -183,7 +199,7 @@ class Machine(RuleBasedStateMachine):
         ref = data.draw(st.sampled_from(self.bench.venue.live()))
         self.bench.venue.orders[ref] = replace(self.bench.venue.orders[ref], state="expired")
 
-    @rule(up=st.booleans())
+    @rule(up=st.sampled_from([True, True, False]))
     def link(self, up: bool) -> None:
         self.bench.put(BrokerLinked(at=self.bench.now, mode="paper", linked=up, reason="" if up else "cut"))
 
