@@ -82,7 +82,8 @@ def resume(turn: Turn[Any], strategy: str, position: Position) -> None:
 
 def watch_quotes(turn: Turn[Any]) -> None:
     """Say whose quotes are wanted, as the open positions want them."""
-    turn.do(Watch(tuple(sorted({held.position.contract for held in turn.state.open()}))))
+    of_orders = {leg.contract for trade in turn.state.dealings.trades.values() for leg in trade.legs}
+    turn.do(Watch(tuple(sorted(of_orders | {held.position.contract for held in turn.state.open()}))))
 
 
 # --- what its owner says -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from desk.state import Turn
-from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused, Right
+from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused, Mode, Right
 from signals import Gate
 from utils import Session
 
@@ -42,11 +42,16 @@ class ChainWanted(Struct, frozen=True):
 
 
 class Wants(Struct, frozen=True):
-    """What a strategy needs of the feed: second bars of `symbols`, options of `underlyings`, and their `chains`."""
+    """What a strategy needs: second bars of `symbols`, options of `underlyings`, their `chains`, and the broker of a mode.
+
+    `prefix` begins its trades' ids where they are made of orders, `SC` of `SC-20261120-1`: by it an order of ours is known again.
+    """
 
     symbols: tuple[str, ...]
     underlyings: tuple[str, ...]
     chains: tuple[ChainWanted, ...] = ()
+    mode: Mode | None = None
+    prefix: str = ""
 
 
 class Scene(Struct, frozen=True):
