@@ -115,6 +115,11 @@ def named(contract: str) -> str:
     return contract if name == contract else f"{name} ({contract})"
 
 
+def reason_of(trade: Trade) -> str:
+    """Why a trade ended, in a word or two."""
+    return "manual" if trade.reason == "by hand" else trade.reason
+
+
 def signed_percent(part: Fraction) -> str:
     """`+0.7%`, `-15.2%`, `0.0%`."""
     return "0.0%" if part == 0 else f"{float(part):+.1%}"
@@ -539,7 +544,7 @@ def summary(
     today = tuple(trades)
     pnls = [trade.pnl for trade in today if trade.pnl is not None]
     wins = sum(pnl > 0 for pnl in pnls)
-    ended_by = ", ".join(dict.fromkeys("manual" if trade.reason == "by hand" else trade.reason for trade in today))
+    ended_by = ", ".join(dict.fromkeys(reason_of(trade) for trade in today))
     lines = [
         f"{len(today)} trade{'' if len(today) == 1 else 's'}" + (f", {wins}W-{len(pnls) - wins}L" if pnls else ""),
         f"Today {signed_dollars(sum(pnls))}" if pnls else "",

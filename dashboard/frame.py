@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import contract_selector
 import pnl_tracker
 import risk_manager
+from alerts import reason_of
 from dashboard.headline import headline
 from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies, latency_s, rows
@@ -425,11 +426,11 @@ def trade_row(trade: Trade) -> Section:
         "closed": clock_text(trade.closed_at),
         "opened_at": int(trade.opened_at),
         "closed_at": int(trade.closed_at),
-        "why": trade.reason,
+        "why": reason_of(trade),
         "entry": dollars(trade.entry),
         "exit": price(trade.exit),
         "peak": dollars(trade.peak),
-        "reason": trade.detail or trade.reason,
+        "reason": trade.detail or reason_of(trade),
         "pnl": "unresolved" if trade.pnl is None else signed_dollars(trade.pnl),
         "sign": 0 if not trade.pnl else 1 if trade.pnl > 0 else -1,
         "real": "skipped" if trade.skipped else "" if trade.real_pnl is None else signed_dollars(trade.real_pnl),
@@ -447,7 +448,7 @@ def marks(state: State) -> list[list[int | str]]:
     found: list[list[int | str]] = []
     for trade in state.trades_today:
         found.append([int(trade.opened_at), "BUY", dollars(trade.entry), trade.id])
-        found.append([int(trade.closed_at), "SELL", f"{price(trade.exit)} {trade.reason}", trade.id])
+        found.append([int(trade.closed_at), "SELL", f"{price(trade.exit)} {reason_of(trade)}", trade.id])
     for held in (open_.position for open_ in state.open()):
         found.append([int(held.opened_at), "BUY", dollars(held.entry), held.id])
     return found

@@ -202,7 +202,7 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     owner.page.wait_for_selector("#position-card", state="hidden")
     owner.wait_for_text("#trades tbody", r"IWM \d+C[\s\S]*Closed manually")
     owner.wait_for_text("#record", "lifetime")
-    owner.wait_for_text("#option-words", r"→ .* by hand")
+    owner.wait_for_text("#option-words", r"→ .* manual")
     owner.wait_for_text("#alerts tbody", r"SELL \d+C [^\n]*delivered[\s\S]*not yet")
     stage.stop()
 

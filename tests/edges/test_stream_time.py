@@ -11,12 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from config import Config
-from desk import holding
-from desk.state import Holding, State, Turn
+from desk import sight
+from desk.market import Market
+from desk.state import DESK, Held, Own, Sheet, State, Turn
 from edges.stream import StocksSocket
 from events import BarClosed, FeedConnected, FeedDropped, FeedRefused
 from simulator.market import date_of_bars, load_bars, read_bars
-from strategies.vwap.windows import Market
 from tests.kit.books import a_position
 from tests.kit.deskbench import KEYS
 from tests.kit.ears import Ears
@@ -162,9 +162,9 @@ def of(one: object) -> dict[str, object]:
 def blindness(ears: Ears, session: Session) -> list[str]:
     """What the desk would say of being blind, at every half second of a position held from 09:31 on with a quote every second."""
     config = Config.from_env(KEYS)
-    market, found = Market(config), []
+    market, found = Market((config.symbol, config.leader, *config.heartbeat_symbols), (config.symbol,)), []
     market.new_day(session)
-    held = Holding(a_position(), since=session.open_at + 60.0)
+    held = Held("vwap", a_position(), since=session.open_at + 60.0)
     bars = iter(ears.of(BarClosed))
     coming = next(bars, None)
     for half in range(120, 2 * (session.close_at - session.open_at)):
@@ -172,7 +172,8 @@ def blindness(ears: Ears, session: Session) -> list[str]:
         while coming is not None and coming.at <= at:
             market.take_bar(coming)
             coming = next(bars, None)
-        why = holding.blindness(Turn(config, State(session=session), at, {}), market, replace(held, quote_at=at))
+        turn = Turn(config, Sheet(State(session=session), {}), at, DESK, Own(None))
+        why = sight.blindness(turn, market, replace(held, quote_at=at))
         found += [why] if why else []
     return found
 

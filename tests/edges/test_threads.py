@@ -196,7 +196,8 @@ def test_malformed_rows_are_left_out_and_told_once_a_minute(market: Simulator, e
     rows[1]["details"]["strike_price"] = "many"
     market.rest.script(CHAIN, Answer(200, {"status": "OK", "results": rows}), forever=True)
     ears = poller(market, edges)
-    assert len(ears.wait_for(ChainArrived).rows) == 2
+    ears.wait_for(ChainArrived, 2)
+    assert next(len(event.rows) for event in ears.of(ChainArrived) if event.right == "call") == 2
     told = ears.wait_for(JunkDropped)
     assert (told.feed, sum(told.counts.values()) >= 1) == ("chain", True)
     market.set_clock(speed=60.0)
