@@ -1,6 +1,6 @@
 """`python -m simulator`: the simulated market by itself, until it is interrupted. Prints one JSON line of its places.
 
-`python -m simulator alpaca`: a broker instead; each has a --help of its own.
+`python -m simulator alpaca` or `tws`: a broker instead; each has a --help of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from simulator.market import Burst
 from simulator.servers import Simulator
 
 DEFAULT_DAY = date(2026, 11, 20)
-BROKERS = {"alpaca": "simulator.alpaca.program"}
+BROKERS = {"alpaca": "simulator.alpaca.program", "tws": "simulator.tws.program"}
 
 
 def parser() -> argparse.ArgumentParser:
