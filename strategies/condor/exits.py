@@ -7,6 +7,7 @@ a second apart; one wild quote between begins again.
 from __future__ import annotations
 
 from fractions import Fraction
+from math import isfinite
 from typing import Literal
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from events import Quote
 from events.market import Mills
 from strategies.condor.closing import Closing
-from strategies.condor.legs import Four, Index, Prices, cost_to_close, index_fault, mark, package, up
+from strategies.condor.legs import Four, Index, Prices, cost_to_close, exact, index_fault, mark, package, up
 from strategies.condor.settings import Settings, tick
 from strategies.condor.times import URGENT_BEFORE_S, last_order, time_exit
 from utils import SHARES, Session, clock_text, to_mills
@@ -162,7 +163,7 @@ def follow(
     if seen.index.doubted is not None or index_fault(seen.index, seen.at, settings.condor_underlying_max_age_seconds):
         changes["touch"] = Streak()
     elif level is not None and level.at != watch.index_at:
-        price = Fraction(repr(level.value)) * 1000
+        price = exact(level.value) * 1000
         touched = price <= held.four.strikes[1] or price >= held.four.strikes[2]
         changes |= {"touch": _counted(watch.touch, touched, level.at), "index_at": level.at}
     return replace(watch, **changes)
@@ -177,7 +178,7 @@ def _counted(streak: Streak, holds: bool, at: float) -> Streak:
 
 def _far_delta(settings: Settings, seen: Picture) -> bool:
     bound = Fraction(settings.condor_exit_delta)
-    return bool(bound) and any(delta is not None and abs(Fraction(repr(delta))) >= bound for delta in seen.deltas)
+    return bool(bound) and any(delta is not None and isfinite(delta) and abs(exact(delta)) >= bound for delta in seen.deltas)
 
 
 def is_blind(settings: Settings, watch: Watch, at: float) -> bool:

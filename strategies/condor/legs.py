@@ -132,7 +132,7 @@ def _near(one: Level, other: Level) -> bool:
 def index_fault(index: Index, now: float, most_s: float) -> str | None:
     if index.doubted is not None:
         return "the index stepped more than 2%: waiting for the next value to agree"
-    if index.level is None:
+    if index.level is None or not isfinite(index.level.value) or index.level.value <= 0:
         return "no value of the index"
     if not is_young(index.level.at, now, most_s):
         return f"the index is {now - index.level.at:.0f}s old"

@@ -33,9 +33,9 @@ from strategies.condor.legs import (
     vix_fault,
 )
 from strategies.condor.margin import Checked
-from strategies.condor.settings import Settings, floor, tick, width
+from strategies.condor.settings import CLASSES, Settings, floor, tick, width
 from strategies.condor.times import entry_until
-from utils import Session, clock_text, to_mills
+from utils import SHARES, Session, clock_text, to_mills
 
 NAMES = ("window", "desk", "way out", "VIX", "shorts", "wings", "credit", "sane", "margin", "alone")
 SIDES: tuple[Right, ...] = ("put", "call")
@@ -87,6 +87,12 @@ class Verdict(Struct, frozen=True):
 # --- the legs ----------------------------------------------------------------------------------------------------------
 
 
+def is_todays(settings: Settings, session: Session, row: ChainRow) -> bool:
+    """Whether a row is a standard contract of the product's class that expires today: never the next expiry, never Friday's."""
+    standard = f"O:{CLASSES[settings.condor_product]}{session.date:%y%m%d}{row.right[0].upper()}{row.strike:08d}"
+    return row.expiration == session.date.isoformat() and row.shares == SHARES and row.contract == standard
+
+
 def shorts(settings: Settings, market: Market, right: Right, *, spare: bool = True) -> list[ChainRow]:
     """The shorts of one side that may be taken, the delta nearest CONDOR_DELTA first, then further out.
 
@@ -98,7 +104,12 @@ def shorts(settings: Settings, market: Market, right: Right, *, spare: bool = Tr
     out = -1 if right == "put" else 1
     found = []
     for row in market.rows.values():
-        if row.right != right or out * (row.strike - exact(spot) * 1000) <= 0 or (spare and row.contract in market.held):
+        if (
+            not is_todays(settings, market.session, row)
+            or row.right != right
+            or out * (row.strike - exact(spot) * 1000) <= 0
+            or (spare and row.contract in market.held)
+        ):
             continue
         if quote_fault(row.quote, market.at, settings.condor_quote_max_age_seconds) or delta_fault(row, spot):
             continue
@@ -114,7 +125,7 @@ def wing_of(settings: Settings, market: Market, short: ChainRow, *, spare: bool 
     """The wing exactly CONDOR_WING_WIDTH further out, listed and quoted; its bid may be none."""
     strike = short.strike + (width(settings) if short.right == "call" else -width(settings))
     for row in market.rows.values():
-        if (row.right, row.strike, row.expiration) != (short.right, strike, short.expiration):
+        if (row.right, row.strike) != (short.right, strike) or not is_todays(settings, market.session, row):
             continue
         if spare and row.contract in market.held:
             return None
@@ -158,6 +169,8 @@ def choice_of(settings: Settings, market: Market, four: Four) -> Choice | None:
     put, call = market.rows.get(four.put_short), market.rows.get(four.call_short)
     spot = None if market.index.level is None else market.index.level.value
     if found is None or put is None or call is None or delta_fault(put, spot) or delta_fault(call, spot):
+        return None
+    if not all(is_todays(settings, market.session, market.rows[contract]) for contract in four.contracts):
         return None
     assert put.delta is not None
     assert call.delta is not None

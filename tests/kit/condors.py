@@ -1,6 +1,6 @@
 """A chain of XSP written by hand, and one condor on it: what tests of the condor share."""
 
-from datetime import date
+from datetime import date, time
 from fractions import Fraction
 
 from events import ChainRow, Quote
@@ -9,7 +9,6 @@ from strategies.condor.legs import Four, Index, Level
 from strategies.condor.settings import Settings, read
 from strategies.condor.strikes import Market
 from utils import Session, unix_time
-from datetime import time
 
 DAY = date(2026, 11, 20)
 SESSION = Session(DAY, int(unix_time(DAY, time(9, 30))), int(unix_time(DAY, time(16))))

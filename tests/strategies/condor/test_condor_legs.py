@@ -6,9 +6,9 @@ from math import inf, nan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.condors import DAY, FOUR, SESSION, TEN, quotes, row
 
 from events import Quote
-from kit.condors import DAY, FOUR, SESSION, TEN, quotes, row
 from strategies.condor import legs
 from strategies.condor.legs import ROLES, Index, Level, Listed
 
@@ -25,7 +25,10 @@ GOOD = Listed("O:XSP261120P00682000", "XSP", "2026-11-20", "2026-11-20", 100, "X
         ({"local_symbol": "XSP   261121P00682000"}, "disagrees about its expiry"),
         ({"really": "2026-11-27"}, "disagrees about its expiry"),
         ({"local_symbol": "garbage"}, "disagrees about its expiry"),
-        ({"expires": "2026-11-27", "really": "2026-11-27", "local_symbol": "XSP   261127P00682000"}, "expires on 2026-11-27"),
+        (
+            {"expires": "2026-11-27", "really": "2026-11-27", "local_symbol": "XSP   261127P00682000"},
+            "expires on 2026-11-27",
+        ),
     ],
 )
 def test_only_a_contract_of_today_is_listed(changes, said):
@@ -61,7 +64,9 @@ def test_a_quote_that_says_nothing_is_named(quote, said):
 
 
 @pytest.mark.fault("T11", "C16")
-@pytest.mark.parametrize("bid", [Quote(None, 50, 0, 5, TEN), Quote(-1000, 50, 5, 5, TEN), Quote(0, 50, 5, 5, TEN), Quote(40, 50, 0, 5, TEN)])
+@pytest.mark.parametrize(
+    "bid", [Quote(None, 50, 0, 5, TEN), Quote(-1000, 50, 5, 5, TEN), Quote(0, 50, 5, 5, TEN), Quote(40, 50, 0, 5, TEN)]
+)
 def test_a_bid_that_nobody_pays_is_none(bid):
     """A wing without a bid counts nothing; the cost to close is then the asks of the shorts."""
     assert legs.bid_of(bid) == 0
@@ -143,7 +148,9 @@ def test_a_delta_is_there_of_its_side_and_of_our_price(changes, said):
 
 
 PRICE = st.none() | st.integers(-1000, 3000)
-QUOTE = st.builds(Quote, PRICE, PRICE, st.integers(0, 5), st.integers(0, 5), st.sampled_from([None, TEN, TEN - 20]), st.booleans())
+QUOTE = st.builds(
+    Quote, PRICE, PRICE, st.integers(0, 5), st.integers(0, 5), st.sampled_from([None, TEN, TEN - 20]), st.booleans()
+)
 
 
 @given(st.tuples(*[st.none() | QUOTE] * 4))

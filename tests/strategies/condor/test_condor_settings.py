@@ -6,9 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from kit.condors import settings
 
 import setting
-from kit.condors import settings
 from strategies.condor.settings import SCALED, cautions, fields, floor, quotes_of, read, tick, width
 
 LIVE = {"CONDOR_BROKER": "ibkr-live", "CONDOR_LIVE": "U1234567", "IBKR_ACCOUNT": "u1234567", "IBKR_PORT": "7496"}
@@ -22,7 +22,11 @@ def faults(**given):
 
 def test_the_defaults_are_those_of_the_rules():
     found = settings()
-    assert (found.condor_entry_from, found.condor_entry_until, found.condor_time_exit) == (time(9, 35), time(14), time(15, 45))
+    assert (found.condor_entry_from, found.condor_entry_until, found.condor_time_exit) == (
+        time(9, 35),
+        time(14),
+        time(15, 45),
+    )
     assert (found.condor_delta, found.condor_delta_tolerance, found.condor_min_credit) == (
         Decimal("0.10"), Decimal("0.03"), Decimal("0.20"),
     )  # fmt: skip
