@@ -4,14 +4,15 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as checked_by
 from hypothesis import strategies as st
-from kit.condors import FOUR, SESSION, TEN, settings
 
 from signals import Gate
 from strategies.condor import chase
 from strategies.condor.chase import Chase, Next, Over
 from strategies.condor.legs import Package
 from strategies.condor.strikes import Choice, Verdict
+from tests.kit.condors import FOUR, SESSION, TEN, settings
 
 S = settings()
 
@@ -101,6 +102,7 @@ def test_what_is_filled_is_not_asked_for_again():
 MARKET = st.tuples(st.fractions(0, 2000, max_denominator=2), st.integers(-500, 2000))
 
 
+@checked_by(deadline=None)
 @given(
     st.lists(MARKET, min_size=1, max_size=70), st.sampled_from([0, 8, 50]), st.sampled_from(["0", "0.05"]), st.integers(1, 3)
 )

@@ -6,13 +6,14 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as checked_by
 from hypothesis import strategies as st
-from kit.condors import DAY, FOUR, SESSION, TEN, condor, settings
 from msgspec.structs import replace
 
 from events.orders import Fill
 from strategies.condor import closing, credit, exits, settlement
 from strategies.condor.closing import Tried, held_by, opening, plan
+from tests.kit.condors import DAY, FOUR, SESSION, TEN, condor, settings
 from utils import Session, unix_time
 
 S = settings()
@@ -120,6 +121,7 @@ def test_a_short_alone_then_its_wing_once_that_is_proven():
     assert exits.cap_of(S, FOUR, plan(S, held((1, 0, 1, 1)), BIDS, "PUTS", tried)) == -10
 
 
+@checked_by(deadline=None)
 @given(
     st.tuples(*[st.integers(-3, 3)] * 4),
     st.tuples(*[st.integers(-3, 3)] * 4),
@@ -198,6 +200,7 @@ def test_what_it_is_worth_at_the_close(index, value):
     assert settlement.pnl(condor(260, fees=4920), price) == (260 - value) * 100 - 4920
 
 
+@checked_by(deadline=None)
 @given(st.fractions(600_000, 800_000, max_denominator=1000))
 def test_it_can_never_cost_more_than_its_width(index):
     assert 0 <= settlement.value(FOUR, index) <= FOUR.width

@@ -6,8 +6,8 @@ from math import nan
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as checked_by
 from hypothesis import strategies as st
-from kit.condors import DAY, FOUR, SESSION, TEN, condor, picture, quotes, settings
 from msgspec.structs import replace
 
 from events import Quote
@@ -15,6 +15,7 @@ from strategies.condor import exits
 from strategies.condor.closing import Closing, opening
 from strategies.condor.exits import Exit, Watch
 from strategies.condor.legs import Index, Level, Prices
+from tests.kit.condors import DAY, FOUR, SESSION, TEN, condor, picture, quotes, settings
 from utils import unix_time
 
 S = settings()
@@ -224,6 +225,7 @@ def test_without_a_price_there_is_no_order(left, natural, mid, at, why, wait):
     assert (found.cost, found.why_not, found.wait) == (None, why, wait)
 
 
+@checked_by(deadline=None)
 @given(
     st.sampled_from([STOP, TIME, PROFIT]),
     st.lists(
@@ -251,6 +253,7 @@ def test_no_exit_ever_pays_more_than_its_cap(left, told, tick):
 MID = st.integers(0, 40).map(lambda tens: tens * 50)
 
 
+@checked_by(deadline=None)
 @given(st.lists(st.tuples(MID, st.floats(0.05, 3)), max_size=60), st.integers(1, 5))
 def test_a_stop_always_has_its_marks_in_a_row_behind_it(steps, needed):
     """Whatever the path: where the stop holds, the last so many counted marks were all beyond it, and a second apart."""

@@ -5,12 +5,13 @@ from math import inf, nan
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as checked_by
 from hypothesis import strategies as st
-from kit.condors import DAY, FOUR, SESSION, TEN, quotes, row
 
 from events import Quote
 from strategies.condor import legs
 from strategies.condor.legs import ROLES, Index, Level, Listed
+from tests.kit.condors import DAY, FOUR, SESSION, TEN, quotes, row
 
 GOOD = Listed("O:XSP261120P00682000", "XSP", "2026-11-20", "2026-11-20", 100, "XSP   261120P00682000")
 
@@ -153,6 +154,7 @@ QUOTE = st.builds(
 )
 
 
+@checked_by(deadline=None)
 @given(st.tuples(*[st.none() | QUOTE] * 4))
 def test_no_quote_makes_a_price_that_its_sides_do_not_hold(four):
     found = legs.package(four, TEN, 15)
@@ -164,6 +166,7 @@ def test_no_quote_makes_a_price_that_its_sides_do_not_hold(four):
     assert mid is None or mid == found.mid
 
 
+@checked_by(deadline=None)
 @given(st.fractions(-5000, 5000, max_denominator=2), st.sampled_from([10, 50]))
 def test_ticks_hold_a_price_between_them(price, tick):
     low, high = legs.down(price, tick), legs.up(price, tick)

@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from kit.condors import settings
 from msgspec.structs import replace
 
 from contract_selector import with_greeks
@@ -17,6 +16,7 @@ from strategies.condor import exits, legs
 from strategies.condor.exits import Condor, Picture, Watch
 from strategies.condor.legs import Four, Index, Level
 from strategies.condor.strikes import Market, conditions, shorts
+from tests.kit.condors import settings
 from utils import Session, to_mills, unix_time
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"

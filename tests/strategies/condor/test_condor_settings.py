@@ -6,10 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from kit.condors import settings
 
 import setting
 from strategies.condor.settings import SCALED, cautions, fields, floor, quotes_of, read, tick, width
+from tests.kit.condors import settings
 
 LIVE = {"CONDOR_BROKER": "ibkr-live", "CONDOR_LIVE": "U1234567", "IBKR_ACCOUNT": "u1234567", "IBKR_PORT": "7496"}
 

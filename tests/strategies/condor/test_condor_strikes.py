@@ -6,8 +6,8 @@ from math import nan
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as checked_by
 from hypothesis import strategies as st
-from kit.condors import DAY, FOUR, ROWS, SESSION, SPOT, TEN, market, name, row, settings
 from msgspec.structs import replace
 
 from events import Quote
@@ -16,6 +16,7 @@ from strategies.condor.discipline import Desk
 from strategies.condor.legs import Index, Level
 from strategies.condor.margin import NOT_VERIFIED, Preview, checked
 from strategies.condor.strikes import choose, conditions, quoted
+from tests.kit.condors import DAY, FOUR, ROWS, SESSION, SPOT, TEN, market, name, row, settings
 from utils import Session, unix_time
 
 S = settings()
@@ -201,6 +202,7 @@ def test_desk_and_way_out_refuse_in_their_own_words():
     assert verdict(desk="x").refusal == "desk: x"
 
 
+@checked_by(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=4), st.floats(0, 0.3), st.integers(0, 800))
 def test_no_chain_makes_an_error_and_no_choice_is_out_of_the_money(without, delta, bid):
     rows = [one for index, one in enumerate(ROWS) if index not in without]
