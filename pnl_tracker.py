@@ -10,6 +10,12 @@ no P&L: it is counted as such and nowhere else.
 from __future__ import annotations
 
 import sys
+
+if __name__ == "__main__":
+    import startup
+
+    startup.begin(startup.WORKER, startup.OF_WORKER, code=2)
+
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +24,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from events import ExitReason, Mills, Position, Quote, Remembered, Trade
+from events import BrokerTrade, ExitReason, Fill, Mills, Position, Quote, Remembered, Trade
 from utils import SHARES, new_york, signed_dollars
 
 if TYPE_CHECKING:
@@ -111,6 +117,37 @@ def own_if_sold_now(side: Position, fee: Mills) -> Mills | None:
     return profit(side.entry if side.real_entry is None else side.real_entry, sold, 2 * fee)
 
 
+def held(fills: Iterable[Fill]) -> dict[str, int]:
+    """What executions leave in hand, by contract; negative is short, and a contract that is closed is left out."""
+    quantities: dict[str, int] = {}
+    for fill in fills:
+        signed = fill.quantity if fill.side == "buy" else -fill.quantity
+        quantities[fill.contract] = quantities.get(fill.contract, 0) + signed
+    return {contract: quantity for contract, quantity in quantities.items() if quantity}
+
+
+def made_of(fills: Iterable[Fill], fee: Mills) -> tuple[Mills, Mills]:
+    """P&L and fees of executions: what was received less what was paid, x 100 shares, fees off.
+
+    `fee` is per contract, for those of which no broker has told it.
+    """
+    received = fees = 0
+    for fill in fills:
+        worth = fill.price * fill.quantity * SHARES
+        received += worth if fill.side == "sell" else -worth
+        fees += fee * fill.quantity if fill.fee is None else fill.fee
+    return received - fees, fees
+
+
+def record_of(trades: Iterable[BrokerTrade], strategy: str, mode: str) -> Record:
+    """The record of one strategy in one mode. What was never opened is no trade."""
+    record = Record()
+    for trade in trades:
+        if trade.record == (strategy, mode) and trade.opened_at is not None:
+            record = booked(record, trade.pnl)
+    return record
+
+
 def settle(
     position: Position,
     exit: Mills | None,
@@ -199,15 +236,18 @@ COLUMNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done and sound, 1 the ledger is damaged, 2 it could not be done."""
-    from disk.folder import DiskTrouble, FolderBusy
+    from config import ConfigError, data_dir
+    from disk.folder import DiskTrouble, FolderBusy, temporary_place
     from disk.ledger import LedgerDamaged, LedgerError
     from utils import SystemClock
 
     asked = _parsed(arguments)
     work = {"verify": _verify, "restore": _restore, "export": _export}[asked.command]
     try:
+        asked.data_dir = asked.data_dir or data_dir()
+        temporary_place(asked.data_dir)
         return work(asked, SystemClock().now())
-    except (LedgerError, DiskTrouble, FolderBusy) as error:
+    except (LedgerError, DiskTrouble, FolderBusy, ConfigError) as error:
         _print_json({"ok": False, "error": str(error)}) if asked.json else print(error, file=sys.stderr)
         return DAMAGED if isinstance(error, LedgerDamaged) else IMPOSSIBLE
 
@@ -331,17 +371,11 @@ def _print_json(value: object) -> None:
 
 
 def _parsed(arguments: Sequence[str] | None) -> Namespace:
-    import os
     from argparse import ArgumentParser
-
-    from dotenv import dotenv_values
 
     parser = ArgumentParser(prog="python -m pnl_tracker", description="Check, repair or export the ledger.")
     parser.add_argument("command", choices=("verify", "restore", "export"))
-    folder = os.environ.get("DATA_DIR") or dotenv_values(".env").get("DATA_DIR") or "data"
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path(folder), help="the worker's folder (default: DATA_DIR, or data)"
-    )
+    parser.add_argument("--data-dir", type=Path, help="the worker's folder (default: DATA_DIR, as the worker reads it)")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     return parser.parse_args(arguments)
 

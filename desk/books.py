@@ -13,7 +13,7 @@ import alerts
 import pnl_tracker
 import risk_manager
 from desk import delivery
-from desk.state import Held, Settling, Turn, trades_of
+from desk.state import Held, Settling, State, Turn, trades_of
 from desk.strategy import Scene
 from events import (
     Alert,
@@ -78,7 +78,8 @@ def resume(turn: Turn[Any], strategy: str, position: Position) -> None:
 
 def watch_quotes(turn: Turn[Any]) -> None:
     """Say whose quotes are wanted, as the open positions want them."""
-    turn.do(Watch(tuple(sorted({held.position.contract for held in turn.state.open()}))))
+    of_orders = {leg.contract for trade in turn.state.dealings.trades.values() for leg in trade.legs}
+    turn.do(Watch(tuple(sorted(of_orders | {held.position.contract for held in turn.state.open()}))))
 
 
 # --- what its owner says -----------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ def take_word(turn: Turn[Any], event: OperatorSpoke) -> None:
 
     While the position is open, "I took it" says that he holds it. Of a closed trade, the note itself keeps his side.
     """
-    side = side_of(turn, event.trade_id)
+    side = side_of(turn.state, event.trade_id)
     why = "no such trade" if side is None else word_refusal(side, event)
     trade_id = None if side is None else side.id
     note: dict[str, float | str | None] = {"who": event.who, "price": event.price, "trade": trade_id}
@@ -121,14 +122,14 @@ def take_word(turn: Turn[Any], event: OperatorSpoke) -> None:
         delivery.answered(turn, alerts.sell_id(trade.id), event.who)
 
 
-def side_of(turn: Turn[Any], trade_id: str | None) -> Position | Trade | None:
-    """An open position (`trade_id` None: the only one), or a closed trade."""
-    held = turn.state.held
+def side_of(state: State, trade_id: str | None) -> Position | Trade | None:
+    """An open position (`trade_id` None: the only one), one that is settled, or a closed trade."""
+    held = state.held
     if trade_id is None and len(held) == 1:
         return next(iter(held.values())).position
     if trade_id in held:
         return held[trade_id].position
-    return next((trade for trade in reversed(turn.state.trades) if trade.id == trade_id), None)
+    return next((trade for trade in reversed(state.trades) if trade.id == trade_id), None)
 
 
 def word_refusal(side: Position | Trade, event: OperatorSpoke) -> str | None:
@@ -160,11 +161,11 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
         quote=held.quote,
         stale=not fresh,
     )
-    book(turn, position, trade, scene)
+    book(turn, position, trade, scene, held.mark)
     watch_quotes(turn)
 
 
-def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> None:
+def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene, mark: Mills | None = None) -> None:
     """The trade into the ledger, the SELL into the outbox, the record one further."""
     record = pnl_tracker.booked(turn.state.record, trade.pnl)
     trades = (*turn.state.trades, trade)
@@ -174,7 +175,6 @@ def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> Non
     turn.let_go(position.id)
     turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
-    mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
     change_record(turn, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)

@@ -15,6 +15,10 @@ from datetime import date, time
 from importlib import import_module
 from pathlib import Path
 
+import startup
+
+startup.begin(startup.SIMULATOR, startup.OF_SIMULATOR, code=2)
+
 from simulator.market import Burst
 from simulator.servers import Simulator
 
@@ -59,7 +63,12 @@ def main(argv: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        place = tempfile.TemporaryDirectory()
+    except OSError as error:
+        print(f"cannot start: {error.strerror or error}; set TMPDIR to a folder that can be written")
+        return 2
+    with place as folder:
         clock_file = chosen.clock_file or Path(folder) / "clock"
         try:
             market = Simulator(
