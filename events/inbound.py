@@ -260,13 +260,16 @@ class SnapshotTaken(Event, frozen=True, kw_only=True):
 
 
 class PreviewArrived(Event, frozen=True, kw_only=True):
-    """What an order would cost, in mills for all its units; None where the broker cannot say it, and why not."""
+    """What an order would cost, in mills for all its units; None where the broker cannot say it, and why not. `refused`: it would not
+    take the order.
+    """
 
     mode: Mode
     ref: str
     margin: Mills | None
     fee: Mills | None = None
     reason: str = ""
+    refused: bool = False
 
 
 class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -7,7 +7,6 @@ selling it at once brings, `natural_cost` what buying it back at once costs. Wha
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date
 from fractions import Fraction
 from math import isfinite
 from typing import Literal
@@ -38,42 +37,6 @@ def is_young(at: float, now: float, most_s: float) -> bool:
 
 
 # --- contracts ---------------------------------------------------------------------------------------------------------
-
-
-class Listed(Struct, frozen=True):
-    """A contract as its broker lists it. `expires` is its last trading date, `really` the one it is settled by, both ISO dates."""
-
-    contract: str
-    trading_class: str
-    expires: str
-    really: str
-    multiplier: int
-    local_symbol: str = ""
-
-
-def listing_fault(one: Listed, trading_class: str, today: date) -> str | None:
-    """Why a listed contract is none of today's: its class, its multiplier, or one of its dates."""
-    if one.trading_class != trading_class:
-        return f"{one.contract} is of the class {one.trading_class}, not {trading_class}"
-    if one.multiplier != SHARES:
-        return f"{one.contract} has the multiplier {one.multiplier}, not {SHARES}"
-    told = date_of_symbol(one.local_symbol) if one.local_symbol else one.really
-    if one.expires != one.really or told != one.really:
-        return f"{one.contract} disagrees about its expiry: {one.expires}, {one.really}, {one.local_symbol.strip() or 'no symbol'}"
-    if one.really != today.isoformat():
-        return f"{one.contract} expires on {one.really}, not today"
-    return None
-
-
-def date_of_symbol(symbol: str) -> str | None:
-    """The ISO date in a symbol of 21 places, `XSP   261120P00655000`; None where it has none."""
-    digits = symbol[6:12]
-    if len(symbol) < 12 or not digits.isdecimal():
-        return None
-    try:
-        return date(2000 + int(digits[:2]), int(digits[2:4]), int(digits[4:])).isoformat()
-    except ValueError:
-        return None
 
 
 def expiry_fault(expirations: Iterable[str], session: Session | None, product: str) -> str | None:

@@ -10,32 +10,8 @@ from hypothesis import strategies as st
 
 from events import Quote
 from strategies.condor import legs
-from strategies.condor.legs import ROLES, Index, Level, Listed
-from tests.kit.condors import DAY, FOUR, SESSION, TEN, quotes, row
-
-GOOD = Listed("O:XSP261120P00682000", "XSP", "2026-11-20", "2026-11-20", 100, "XSP   261120P00682000")
-
-
-@pytest.mark.fault("C19", "C20")
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({}, None),
-        ({"trading_class": "SPX"}, "of the class SPX, not XSP"),
-        ({"multiplier": 10}, "multiplier 10"),
-        ({"local_symbol": "XSP   261121P00682000"}, "disagrees about its expiry"),
-        ({"really": "2026-11-27"}, "disagrees about its expiry"),
-        ({"local_symbol": "garbage"}, "disagrees about its expiry"),
-        (
-            {"expires": "2026-11-27", "really": "2026-11-27", "local_symbol": "XSP   261127P00682000"},
-            "expires on 2026-11-27",
-        ),
-    ],
-)
-def test_only_a_contract_of_today_is_listed(changes, said):
-    fault = legs.listing_fault(legs.Listed(**{f: getattr(GOOD, f) for f in GOOD.__struct_fields__} | changes), "XSP", DAY)
-    assert fault is None if said is None else said in (fault or "")
-
+from strategies.condor.legs import ROLES, Index, Level
+from tests.kit.condors import FOUR, SESSION, TEN, quotes, row
 
 def test_the_morning_of_a_weekly_sells_nothing():
     """A Monday whose next listed expiry is Friday's has none today."""
