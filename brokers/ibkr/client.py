@@ -17,6 +17,7 @@ from typing import Any
 from ib_async import IB, Contract, Trade
 from ib_async import CommissionReport as IbReport
 from ib_async import Fill as IbFill
+from msgspec.structs import replace
 
 from brokers.broker import Can
 from brokers.ibkr import codes
@@ -39,6 +40,7 @@ from events import (
     AnyEvent,
     BrokerLinked,
     CancelAnswered,
+    Fill,
     FillSeen,
     Holding,
     Leg,
@@ -46,6 +48,7 @@ from events import (
     Order,
     OrderAnswered,
     OrderSeen,
+    OrderState,
     OrderView,
     PreviewArrived,
     Quote,
@@ -170,7 +173,12 @@ class Ibkr:
             return
         ack = self._acks.get(order_id)
         by_message = bool(trade.log and trade.log[-1].errorCode)
-        if not by_message and ack is not None and not ack.done() and trade.orderStatus.status not in ("PendingSubmit", "Inactive"):
+        if (
+            not by_message
+            and ack is not None
+            and not ack.done()
+            and trade.orderStatus.status not in ("PendingSubmit", "Inactive")
+        ):
             ack.set_result(self._answered(ref, "accepted", "", order_id))
         self._look_soon(ref)
 
@@ -220,16 +228,18 @@ class Ibkr:
 
     async def _place(self, order: Order) -> OrderAnswered:
         if order.ref in self._sent:
-            return self._answered(order.ref, "unknown", "it was sent before")
+            return await self._sent_before(order.ref)
         if fault := order_fault(order):
             return self._answered(order.ref, "rejected", fault)
         try:
             contract = await self._contract(order.legs)
-        except Odd as fault:
-            return self._answered(order.ref, "rejected", str(fault))
+        except Odd as odd:
+            return self._answered(order.ref, "rejected", str(odd))
         ib = self._link.ib
         if self._link.fault is not None or ib is None or not self._link.is_connected:
             raise TryAgain(self._link.fault or "not connected")
+        if too_many := self._closing_fault(ib, order):
+            return self._answered(order.ref, "rejected", too_many)
         order_id = ib.client.getReqId()
         ack: asyncio.Future[OrderAnswered] = asyncio.get_running_loop().create_future()
         self._acks[order_id], self._ids[order.ref], self._sent[order.ref] = ack, order_id, order
@@ -238,10 +248,40 @@ class Ibkr:
             return await asyncio.wait_for(ack, self._ack_s)
         except TimeoutError:
             return self._answered(order.ref, "unknown", f"no answer within {self._ack_s:g} s", order_id)
-        except TryAgain as fault:
-            return self._answered(order.ref, "unknown", fault.reason, order_id)
+        except TryAgain as lost:
+            return self._answered(order.ref, "unknown", lost.reason, order_id)
         finally:
             self._acks.pop(order_id, None)
+
+    async def _sent_before(self, ref: str) -> OrderAnswered:
+        """What is answered where a ref comes a second time: nothing is sent, and what became of the first is read."""
+        view = (await self._find(ref)).order
+        if view is None or view.state == "unknown":
+            return self._answered(ref, "unknown", "it was sent before")
+        return self._answered(ref, "rejected" if view.state == "rejected" else "accepted", "", self._ids.get(ref, 0))
+
+    def _closing_fault(self, ib: IB, order: Order) -> str | None:
+        """Whether a leg would close more than is held, and so open the other way, by TWS's report and by our executions alike."""
+        for leg in order.legs:
+            if leg.opens:
+                continue
+            sign, con_id = (1 if leg.side == "sell" else -1), self._listed[leg.contract].con_id
+            reported = sum(int(one.position) for one in ib.positions(self._link.account) if one.contract.conId == con_id)
+            counts = [one.fill for one in latest(_executions(ib.fills(), strict=False)).values() if one.fill]
+            filled = sum(one.quantity * (1 if one.side == "buy" else -1) for one in counts if one.contract == leg.contract)
+            if max(sign * reported, sign * filled) - self._being_closed(ib, leg) < leg.ratio * order.units:
+                return f"it would close more of {leg.contract} than is held"
+        return None
+
+    def _being_closed(self, ib: IB, leg: Leg) -> int:
+        """How much of a contract our working orders close already."""
+        taken = 0
+        for trade in ib.openTrades():
+            theirs = self._sent.get(trade.order.orderRef)
+            for other in theirs.legs if theirs is not None else ():
+                if (other.contract, other.side, other.opens) == (leg.contract, leg.side, False):
+                    taken += other.ratio * max(0, int(trade.order.totalQuantity - trade.filled()))
+        return taken
 
     def _answered(self, ref: str, answer: Any, reason: str, order_id: int = 0) -> OrderAnswered:
         broker_id = str(order_id) if order_id else ""
@@ -266,7 +306,7 @@ class Ibkr:
         if self._link.fault is not None or ib is None:
             return self._link.fault or "not connected"
         self._ids.setdefault(ref, order_id)
-        ib.client.cancelOrder(order_id, "")
+        ib.client.cancelOrder(order_id, "")  # type: ignore[no-untyped-call]
         return ""
 
     def _is_ours(self, trade: Trade, ref: str) -> bool:
@@ -290,7 +330,7 @@ class Ibkr:
         sent = self._sent.get(ref)
         units = max(one.units for one in found)
         asked = sent.units if sent is not None else units
-        state = "filled" if units >= asked else "unknown"
+        state: OrderState = "filled" if units >= asked else "unknown"
         return OrderView(ref, str(found[0].order_id or ""), state, asked, units, sent.legs if sent else ())
 
     async def _books(self) -> Books:
@@ -298,6 +338,8 @@ class Ibkr:
         opened = await self._ask("open orders", lambda ib: ib.reqAllOpenOrdersAsync())
         completed = await self._ask("completed orders", lambda ib: ib.reqCompletedOrdersAsync(False))
         fills = await self._link.ask("executions", lambda ib: ib.reqExecutionsAsync(), has_id=True)
+        fees = {one.execution.execId: one.commissionReport for one in (self._link.ib.fills() if self._link.ib else ())}
+        fills = [one._replace(commissionReport=fees.get(one.execution.execId, one.commissionReport)) for one in fills]
         try:
             books = Books(self.place_.client_id, opened, completed, fills)
         except Odd as fault:
@@ -325,7 +367,9 @@ class Ibkr:
         return self._link.run(self._preview(order), PREVIEW_S + 2 * self.place_.timeout_s)
 
     async def _preview(self, order: Order) -> PreviewArrived:
-        def said(margin: float | None, reason: str = "", *, fee: float | None = None, refused: bool = False) -> PreviewArrived:
+        def said(
+            margin: float | None, reason: str = "", *, fee: float | None = None, refused: bool = False
+        ) -> PreviewArrived:
             return PreviewArrived(
                 at=self._now(), mode=self.mode, ref=order.ref, margin=None if margin is None else to_mills(margin),
                 fee=None if fee is None else to_mills(fee), reason=reason, refused=refused,
@@ -413,15 +457,15 @@ class Ibkr:
             orders.append(self._view_of_executions(ref, books.ours(ref)))
         return SnapshotTaken(
             at=self._now(), mode=self.mode, as_of=as_of, complete=True, orders=tuple(orders),
-            fills=tuple(self._fill(one) for one in books.executions if one.fill is not None and one.fill.at >= since),
+            fills=tuple(self._fills(books, since)),
             positions=tuple(self._holdings(told)), account=self._account(),
         )  # fmt: skip
 
-    def _fill(self, one: Execution) -> Any:
-        """An execution's fill; without a ref where it is not ours."""
-        from msgspec.structs import replace
-
-        return one.fill if one.client_id == self.place_.client_id or one.fill is None else replace(one.fill, ref="")
+    def _fills(self, books: Books, since: float) -> Iterable[Fill]:
+        """The executions of contracts since a moment; without a ref those that are not ours."""
+        for one in books.executions:
+            if one.fill is not None and one.fill.at >= since:
+                yield one.fill if one.client_id == self.place_.client_id else replace(one.fill, ref="")
 
     def _holdings(self, told: Iterable[Any]) -> Iterable[Holding]:
         for position in told:
@@ -437,7 +481,9 @@ class Ibkr:
 
     def _account(self) -> AccountView:
         ib = self._link.ib
-        values = {one.tag: dollars_of(one.value) for one in (ib.accountValues(self._link.account) if ib else ()) if one.value}
+        values = {
+            one.tag: dollars_of(one.value) for one in (ib.accountValues(self._link.account) if ib else ()) if one.value
+        }
         equity, power = values.get("NetLiquidation"), values.get("AvailableFunds")
         return AccountView(
             self._link.account, not self.place_.is_live, None if equity is None else to_mills(equity),

@@ -7,6 +7,7 @@ units were filled; the legs' executions have the prices. Times are Unix seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from math import isfinite
 
 from ib_async import Fill as IbFill
@@ -102,15 +103,15 @@ def execution_of(fill: IbFill) -> Execution:
         if price is None or price < 0 or side is None:
             raise Odd(f"the execution {told.execId} says {told.side} at {told.price}")
         one = Fill(root, told.orderRef, name, side, units, price, told.time.timestamp(), int(revision), _fee(fill))
-    return Execution(
-        root, int(revision), told.orderRef, told.clientId, told.orderId, told.permId, units, one
-    )
+    return Execution(root, int(revision), told.orderRef, told.clientId, told.orderId, told.permId, units, one)
 
 
 def _fee(fill: IbFill) -> Mills | None:
     """What was taken for it, once its report has come."""
     report = fill.commissionReport
-    return to_mills(report.commission) if report.execId and isfinite(report.commission) and report.commission < UNSET else None
+    return (
+        to_mills(report.commission) if report.execId and isfinite(report.commission) and report.commission < UNSET else None
+    )
 
 
 def latest(executions: Iterable[Execution]) -> dict[str, Execution]:
@@ -157,7 +158,11 @@ def legs_of(trade: Trade, names: Mapping[int, str]) -> tuple[Leg, ...]:
 def view_of(trade: Trade, ref: str, broker_id: str, legs: tuple[Leg, ...], executions: Sequence[Execution]) -> OrderView:
     """An order as an answer has it, and its executions. The count that is more counts; all of its units are its end."""
     order, status = trade.order, trade.orderStatus
-    told = [whole(order.totalQuantity), whole(order.filledQuantity if _is_set(order.filledQuantity) else 0), whole(status.filled)]
+    told = [
+        whole(order.totalQuantity),
+        whole(order.filledQuantity if _is_set(order.filledQuantity) else 0),
+        whole(status.filled),
+    ]
     if None in told:
         raise Odd(f"the order {ref or broker_id} is of {order.totalQuantity} units")
     asked, completed, counted = (count or 0 for count in told)
@@ -173,8 +178,9 @@ def view_of(trade: Trade, ref: str, broker_id: str, legs: tuple[Leg, ...], execu
     return OrderView(ref, broker_id, state, units, filled, legs, limit)
 
 
-def _is_set(number: float) -> bool:
-    return isfinite(number) and abs(number) < UNSET
+def _is_set(number: object) -> bool:
+    """Whether a number was given: the library has a huge one, or none, in its place."""
+    return isinstance(number, float | int | Decimal) and isfinite(number) and abs(float(number)) < UNSET
 
 
 def holding_of(position: Position) -> Holding:

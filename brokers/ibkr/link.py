@@ -191,7 +191,9 @@ class Link:
     def is_connected(self) -> bool:
         return self.ib is not None and self.ib.isConnected()
 
-    async def ask(self, name: str, question: Callable[[IB], Awaitable[T]], *, has_id: bool, within_s: float | None = None) -> T:
+    async def ask(
+        self, name: str, question: Callable[[IB], Awaitable[T]], *, has_id: bool, within_s: float | None = None
+    ) -> T:
         """One answer, whole. TryAgain where there is none; `has_id`: the question has an id, so that a late answer harms nothing."""
         async with self._lock:
             if self.fault is not None or self.ib is None or not self.is_connected:
