@@ -1,7 +1,6 @@
 """A desk with a broker on the bench: a real ledger, a paper broker, and a strategy that buys once and sells at a target.
 
-`OrderBench` leads what the desk asks of its broker to it, and the answers back, in one thread; `die` ends a life at any moment, and the
-next begins from the ledger alone, with the broker as it then is.
+`OrderBench` leads what the desk asks of its broker to it, and the answers back, in one thread; each life begins from the ledger alone.
 """
 
 from __future__ import annotations
@@ -67,7 +66,8 @@ class Tiny:
 
     name = "tiny"
 
-    def __init__(self, mode: Mode = "paper", units: int = 2, limit: int = 1440) -> None:
+    def __init__(self, mode: Mode = "paper", units: int = 2, limit: int = 1440, contract: str = CALL) -> None:
+        self.contract = contract
         self.wants = Wants((), (), mode=mode, prefix="TY")
         self.memory = TinyMemory()
         self.mode, self.units, self.limit = mode, units, limit
@@ -107,7 +107,7 @@ class Tiny:
             return
         self.wish = False
         trade_id = orders.next_trade_id(turn, "TY")
-        leg = Leg(CALL, "buy", opens=True)
+        leg = Leg(self.contract, "buy", opens=True)
         out_by = None if self.out_by_s is None else turn.at + self.out_by_s
         trade = BrokerTrade(
             trade_id, self.name, self.mode, "IWM", DAY.isoformat(), (leg,), self.units, turn.at,
@@ -135,16 +135,23 @@ class Tiny:
 
 
 class OrderBench:
-    """`broker` may be replaced between lives; `disk` None: it does not answer, False: it refuses. `lost` drops what it says True to."""
+    """`disk` None: it does not answer, False: it refuses. `lost` drops the actions and events that it says True to."""
 
-    def __init__(self, broker: Callable[[OrderBench], Broker] | None = None, day: date = DAY, **settings: str) -> None:
+    def __init__(
+        self,
+        broker: Callable[[OrderBench], Broker] | None = None,
+        day: date = DAY,
+        strategy: Tiny | None = None,
+        now: float | None = None,
+        **settings: str,
+    ) -> None:
         self.config = Config.from_env({**KEYS, **settings})
         self.day = day
         self.calendar = SessionCalendar(day)
         session = self.calendar.on(day)
         assert session is not None
         self.session = session
-        self.now = session.open_at + 3600.0
+        self.now = session.open_at + 3600.0 if now is None else now
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         schema.upgrade(self.connection)
         self.disk: bool | None = True
@@ -154,7 +161,7 @@ class OrderBench:
         self.waiting: list[Commit] = []
         self.delivered: list[Deliver] = []
         self.placed: list[Order] = []
-        self.tiny = Tiny()
+        self.tiny = strategy or Tiny()
         self.begin()
 
     def paper_fills(self) -> list[Any]:
