@@ -137,6 +137,11 @@ class Ibkr:
             raise TryAgain(self._link.fault or "not connected")
         return news
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether an order is being read afresh at this moment."""
+        return bool(self._tasks)
+
     def _tell(self, event: AnyEvent) -> None:
         self._news.append(event)
         self.ring()

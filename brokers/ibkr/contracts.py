@@ -137,7 +137,17 @@ def contract_of(legs: Sequence[Leg], con_ids: Sequence[int], exchange: str) -> C
     first = parsed(legs[0].contract)
     assert first is not None
     if len(legs) == 1:
-        return Contract(secType="OPT", conId=con_ids[0], symbol=first.symbol, exchange=exchange, currency=CURRENCY)
+        return Option(
+            first.symbol,
+            f"{first.expires:%Y%m%d}",
+            first.strike / 1000,
+            first.right,
+            exchange,
+            str(SHARES),
+            CURRENCY,
+            tradingClass=first.trading_class,
+            conId=con_ids[0],
+        )
     combo = [
         ComboLeg(conId=con_id, ratio=leg.ratio, action=leg.side.upper(), exchange=exchange)
         for leg, con_id in zip(legs, con_ids, strict=True)

@@ -139,17 +139,18 @@ def units_filled(executions: Sequence[Execution], legs: Sequence[Leg]) -> int:
 
 
 def legs_of(trade: Trade, names: Mapping[int, str]) -> tuple[Leg, ...]:
-    """An order's legs by our names. Whether they open or close is not told; `opens` is then False."""
+    """An order's legs by our names. TWS does not tell whether they open or close: the role in the ref does."""
+    opens = trade.order.orderRef.split("-")[-2:-1] == ["ENTRY"]
     if trade.contract.secType != "BAG":
         side: Side = "buy" if trade.order.action == "BUY" else "sell"
-        return (Leg(name_of(trade.contract), side, opens=False),)
+        return (Leg(name_of(trade.contract), side, opens),)
     turned = trade.order.action != "BUY"
     return tuple(
         Leg(
             names.get(leg.conId, f"BAG:{leg.conId}"),
             "buy" if (leg.action == "BUY") != turned else "sell",
-            opens=False,
-            ratio=leg.ratio,
+            opens,
+            leg.ratio,
         )
         for leg in trade.contract.comboLegs
     )

@@ -23,6 +23,7 @@ from brokers.ibkr import codes
 from wire.transport import Refused, TryAgain
 
 T = TypeVar("T")
+MESSAGES_A_SECOND = 40
 SPARE_S = 2.0  # a deadline ends on the loop's thread first
 
 
@@ -146,6 +147,7 @@ class Link:
         place = self.place
         self.ib = ib = IB()
         ib.RaiseRequestErrors = True
+        ib.client.MaxRequests = MESSAGES_A_SECOND
         ib.errorEvent += self._message
         ib.disconnectedEvent += self._lost
         asked = asyncio.ensure_future(
