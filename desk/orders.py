@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from desk import books, reconcile
 from desk.state import DESK, Course, Dealings, State, Turn
 from events import (
-    Account,
+    BrokerAccount,
     BrokerTrade,
     CancelAnswered,
     CancelOrder,
@@ -506,7 +506,7 @@ def ask(turn: Turn[Any], order: Order, known: Course) -> None:
     turn.do(FindOrder(order.mode, order.ref))
 
 
-def links(turn: Turn[Any], mode: Mode, account: Account) -> None:
+def links(turn: Turn[Any], mode: Mode, account: BrokerAccount) -> None:
     """The link fell: what was on its way is in doubt."""
     for order in in_flight(turn.state):
         if order.mode == mode and order.state in ("sent", "cancelling"):

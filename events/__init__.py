@@ -52,8 +52,8 @@ from events.inbound import (
 from events.market import Bar, ChainRow, Mills, Quote, Right, Source
 from events.orders import (
     ENDS,
-    Account,
     AccountView,
+    BrokerAccount,
     BrokerTrade,
     Fill,
     Finding,
@@ -114,7 +114,6 @@ from events.writes import (
 
 __all__ = [
     "ENDS",
-    "Account",
     "AccountView",
     "Action",
     "Alert",
@@ -130,6 +129,7 @@ __all__ = [
     "Bar",
     "BarClosed",
     "BarsFetched",
+    "BrokerAccount",
     "BrokerLinked",
     "BrokerTrade",
     "CancelAnswered",

@@ -19,6 +19,7 @@ from desk import orders, trades
 from desk.state import Turn
 from desk.strategy import MarketEvent, PutRight, Scene, Status, Wants
 from disk import audit, book, schema
+from edges.scribe import latest
 from events import (
     AlertDelivered,
     AnyAction,
@@ -40,6 +41,7 @@ from events import (
     Order,
     OrderAnswered,
     OrderSeen,
+    Part,
     PhoneChecked,
     PlaceOrder,
     Quote,
@@ -159,6 +161,7 @@ class OrderBench:
         self.make = broker or (lambda bench: Paper(lambda: bench.now, Rules(), bench.paper_fills()))
         self.actions: list[AnyAction] = []
         self.waiting: list[Commit] = []
+        self.owed: list[Part] = []
         self.delivered: list[Deliver] = []
         self.placed: list[Order] = []
         self.tiny = strategy or Tiny()
@@ -170,7 +173,7 @@ class OrderBench:
     def begin(self, strategy: Tiny | None = None) -> None:
         """A new life, from what the ledger has."""
         self.tiny = strategy or self.tiny
-        self.waiting = []
+        self.waiting, self.owed = [], []
         self.broker = self.make(self)
         remembered = book.load(self.connection, self.now)
         self.desk = build(self.config, self.calendar, remembered, [self.tiny])
@@ -219,14 +222,25 @@ class OrderBench:
         return []
 
     def write(self, commit: Commit) -> list[AnyEvent]:
+        """As the scribe does: what the disk refused is written ahead of the next commit, and nothing out of order."""
         if self.disk is None:
             self.waiting.append(commit)
             return []
+        parts = [*self.owed, *commit.parts]
         if not self.disk:
+            self.owed = latest(parts)
             return [CommitFailed(at=self.now, commit=commit.commit, reason="the disk is full")]
-        refused = book.write(self.connection, commit.parts)
+        self.owed = []
+        refused = book.write(self.connection, parts)
         assert not refused, refused
         return [Committed(at=self.now, commit=commit.commit, refused=refused)]
+
+    def flush(self) -> None:
+        """What waited for the disk is written now."""
+        waiting, self.waiting = self.waiting, []
+        for commit in waiting:
+            for event in self.write(commit):
+                self.put(event)
 
     def tick(self, seconds: float = 0.5) -> None:
         end = self.now + seconds
