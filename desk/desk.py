@@ -47,6 +47,7 @@ from events import (
     FeedRefused,
     FillSeen,
     HalfSecondPassed,
+    IndexSeen,
     JunkDropped,
     Noted,
     OperatorSpoke,
@@ -101,6 +102,7 @@ TOLD_TO_ALL: frozenset[type] = frozenset(
         HalfSecondPassed,
         StopRequested,
         PreviewArrived,
+        IndexSeen,
     }
 )
 

@@ -99,6 +99,15 @@ class QuoteSeen(Event, frozen=True, kw_only=True):
     asked_at: float | None = None
 
 
+class IndexSeen(Event, frozen=True, kw_only=True):
+    """A value of an index, such as VIX, as its source told it at `told_at`. `live`: the source vouches for real time."""
+
+    symbol: str
+    value: float
+    told_at: float
+    live: bool = True
+
+
 class QuoteFailed(Event, frozen=True, kw_only=True):
     contract: str
     reason: str
@@ -321,6 +330,7 @@ AnyEvent = (
     | ChainFailed
     | QuotesArrived
     | QuoteSeen
+    | IndexSeen
     | QuoteFailed
     | FeedConnected
     | FeedDropped

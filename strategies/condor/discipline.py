@@ -45,10 +45,8 @@ def refusals(settings: Settings, desk: Desk, at: float) -> Iterator[str]:
         yield f"{desk.open_trade} is open"
     if desk.unproven:
         yield "an order whose end is not proven"
-    if desk.tick_refused and not settings.condor_net_tick:
-        yield "the broker refused a price for its tick: set CONDOR_NET_TICK"
-    if desk.rejected >= REJECTS_END_THE_DAY:
-        yield f"{desk.rejected} orders were rejected today"
+    if why := lasting(settings, desk.rejected, desk.tick_refused):
+        yield why
     if desk.opened_today >= settings.condor_max_trades_per_day:
         yield f"{desk.opened_today} opened today, CONDOR_MAX_TRADES_PER_DAY reached"
     if settings.condor_daily_loss_halt and desk.pnl_today <= -to_mills(settings.condor_daily_loss_halt):
@@ -57,6 +55,15 @@ def refusals(settings: Settings, desk: Desk, at: float) -> Iterator[str]:
         yield f"entry cooldown, {left:.0f}s left"
     if (left := desk.chase_allowed_at - at) > 0:
         yield f"chase cooldown, {left:.0f}s left"
+
+
+def lasting(settings: Settings, rejected: int, tick_refused: bool) -> str | None:
+    """What does not pass by itself: a tick that was refused, too many rejected orders."""
+    if tick_refused and not settings.condor_net_tick:
+        return "the broker refused a price for its tick: set CONDOR_NET_TICK"
+    if rejected >= REJECTS_END_THE_DAY:
+        return f"{rejected} orders were rejected today"
+    return None
 
 
 def refusal(settings: Settings, desk: Desk, at: float) -> str | None:

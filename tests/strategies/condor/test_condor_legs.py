@@ -13,6 +13,7 @@ from strategies.condor import legs
 from strategies.condor.legs import ROLES, Index, Level
 from tests.kit.condors import FOUR, SESSION, TEN, quotes, row
 
+
 def test_the_morning_of_a_weekly_sells_nothing():
     """A Monday whose next listed expiry is Friday's has none today."""
     assert legs.expiry_fault(["2026-11-23", "2026-11-27"], SESSION, "XSP") == "no XSP expiry today"
