@@ -258,7 +258,7 @@ class Desk:
         if owner not in desk.state.barred:
             desk.set(barred={**desk.state.barred, owner: why})
             desk.log("error", f"entries of {owner} are off: {why}")
-            held = [held.position.contract for held in desk.state.open() if held.strategy == owner]
+            held = [alerts.named(held.position.contract) for held in desk.state.open() if held.strategy == owner]
             delivery.say(desk, alerts.strategy_off(desk.config, owner, why, held, at=desk.at), owner)
 
     def _call(self, owner: str, event: AnyEvent) -> None:
@@ -552,6 +552,7 @@ class Desk:
     def _put_right(self, turn: DeskTurn, moved_s: float) -> None:
         """The clock has stepped: no remembered moment of anybody lies ahead."""
         moments.put_right(turn, self.market, moved_s)
+        accounts.put_right(turn)
         for strategy in self.strategies.values():
             own = self._turn(strategy.name)
             own.due.clear()
@@ -615,7 +616,7 @@ class Desk:
 
     def _obey(self, turn: DeskTurn, event: OperatorSpoke) -> None:
         """A person's word; every one is written to the ledger."""
-        turn.log("warning", f"by hand: {event.command}", who=event.who)
+        turn.log("warning", f"manual: {event.command.replace('_', ' ')}", who=event.who)
         if event.command in ("took_it", "sold_it", "skipped_it"):
             books.take_word(turn, event)
             return
@@ -628,7 +629,7 @@ class Desk:
             case "close_now":
                 for held in turn.state.open():
                     if event.trade_id in (None, held.position.id):
-                        self._close(turn, held, risk_manager.Leave("by hand", "Closed by hand"))
+                        self._close(turn, held, risk_manager.Leave("by hand", "Closed manually"))
                 for trade_id in tuple(turn.state.dealings.trades):
                     if event.trade_id in (None, trade_id):
                         closing.close(turn, trade_id, f"by hand ({event.who})")

@@ -94,7 +94,7 @@ def test_an_early_close_is_part_of_the_morning() -> None:
         (lambda bench: bench.put(FeedRefused(at=bench.now, feed="stocks", reason="unknown key")), "❌ feed: unknown key"),
         (
             lambda bench: bench.put(OperatorSpoke(at=bench.now, command="stop_entries", who="page")),
-            "❌ entries: stopped by hand",
+            "❌ entries: stopped (manual)",
         ),
         (
             lambda bench: bench.put(BarClosed(at=bench.now, bar=bench._bar("IWM", int(bench.now) - 901, 220.0))),
@@ -167,7 +167,7 @@ def test_a_real_fill_is_kept_beside_the_assumed_one_and_its_pnl_is_booked_beside
     assert trade.reason == "by hand"
     assert trade.pnl == (trade.exit - entry) * 100
     assert trade.real_pnl == (trade.exit - 530) * 100
-    assert "👤 Yours" in bench.said("SELL")[0].text
+    assert "👤 Your fills" in bench.said("SELL")[0].text
 
 
 def test_the_stop_runs_on_the_dearer_of_the_two_fills() -> None:
