@@ -341,6 +341,16 @@ def test_14_a_client_id_in_use_is_named_at_once(venue):
         ours.broker.open()
 
 
+@pytest.mark.fault("C13")
+def test_a_fill_that_is_told_to_nobody_is_found_by_its_executions(venue):
+    venue.arm("quiet-fill")
+    with desk(venue) as ours:
+        ours.broker.place(entry(limit=-600))
+        found = view(ours)
+        assert (found.state, found.filled) == ("filled", 1)
+        assert len({fill.root for fill in snapshot(ours).fills}) == 4
+
+
 # --- what the account says ---------------------------------------------------------------------------------------------
 
 

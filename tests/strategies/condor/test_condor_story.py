@@ -75,6 +75,7 @@ class Story:
         return self
 
 
+@pytest.mark.fault("C26")
 def test_a_condor_is_scanned_chased_opened_left_at_its_target_and_told():
     story = Story().opened()
     assert story.limits("ENTRY") == sorted(story.limits("ENTRY"))
