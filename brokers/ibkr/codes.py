@@ -7,13 +7,9 @@ from __future__ import annotations
 from typing import Final, Literal
 
 REFUSED: Final = frozenset({200, 201, 203, 10058})
-DOUBTED: Final = frozenset({103, 104, 105, 110, 161, 202, 10147, 10148})
 WARNINGS: Final = frozenset({165, 321, 329, 399, 404, 434, 492, 10167, 10349})
-NO_LIVE_DATA: Final = frozenset({354, 10089, 10090, 10091, 10167, 10168, 10186, 10197})
-FARM_LOST: Final = frozenset({2103, 2105, 2110})
-FARM_BACK: Final = frozenset({2104, 2106, 2158})
 LINK_LOST, DATA_LOST, LINK_BACK = 1100, 1101, 1102
-CLIENT_ID_TAKEN, OFF_TICK, NOT_VALID = 326, 110, 321
+CLIENT_ID_TAKEN, NOT_VALID = 326, 321
 
 
 def of_order(code: int, text: str) -> Literal["refused", "look", "warning"]:

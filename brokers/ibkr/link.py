@@ -189,6 +189,12 @@ class Link:
     def _lost(self) -> None:
         self.fault = "the connection to TWS was lost"
 
+    def _give_up(self, name: str, *, has_id: bool) -> None:
+        """A question was left without its answer, which may still come and would pass for the next one's."""
+        if not has_id and self.ib is not None:
+            self.ib.disconnect()
+            self.fault = f"TWS did not answer for {name}"
+
     @property
     def is_connected(self) -> bool:
         return self.ib is not None and self.ib.isConnected()
@@ -203,10 +209,11 @@ class Link:
             unread = self._unreadable.count
             try:
                 answer = await asyncio.wait_for(question(self.ib), within_s or self.place.timeout_s)
+            except asyncio.CancelledError:
+                self._give_up(name, has_id=has_id)
+                raise
             except TimeoutError:
-                if not has_id:
-                    self.ib.disconnect()
-                    self.fault = f"TWS did not answer for {name}"
+                self._give_up(name, has_id=has_id)
                 raise TryAgain(f"no answer for {name} within {within_s or self.place.timeout_s:g} s", sent=True) from None
             except RequestError as error:
                 raise Said(error.code, error.message) from None

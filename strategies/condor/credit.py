@@ -46,8 +46,3 @@ def credit_of(four: Four, entries: Iterable[Fill], units: int, limit: Mills) -> 
     if least == max(counts.values()) == max(units, least) and least:
         return Credit(sold / least, least, provisional=False)
     return Credit(Fraction(limit), max(units, least), provisional=True)
-
-
-def disagrees(credit: Credit, package: Mills, tick: Mills) -> bool:
-    """Whether the package's own execution, a credit, says more than a tick else than its legs: told, and the legs count."""
-    return not credit.provisional and abs(credit.amount - package) > tick

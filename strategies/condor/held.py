@@ -129,6 +129,9 @@ def press(settings: Settings, turn: Turn[Memory], trade: BrokerTrade, held: Cond
     """The next order that closes: after the last one's end is proven, with what is left of it."""
     leaving = turn.memory.leaving or Leaving(exits.Exit("by hand", True, "an uncovered short"), turn.at, turn.at)
     alarm(settings, turn, trade, leaving)
+    legs = legs_held(turn, trade, held.four)
+    left = [*closing.odd_legs(legs), *(f"{name} is a wing to spare" for name in closing.spare(legs))]
+    turn.log_change(f"legs of {trade.id}", "; ".join(left), "warning")
     most_s = settings.condor_quote_max_age_seconds
     flying = orders.in_flight(turn.state, trade.id)
     if flying:

@@ -35,7 +35,7 @@ from strategies.condor.legs import Four, Index, Level, expiry_fault, with_level
 from strategies.condor.margin import Checked, Preview, checked
 from strategies.condor.memory import Hunt, Memory
 from strategies.condor.settings import Settings
-from strategies.condor.strikes import Market, Verdict, conditions
+from strategies.condor.strikes import Market, Verdict, conditions, quoted
 from utils import Session, new_york, to_mills
 
 PREFIX = "IC"
@@ -118,7 +118,9 @@ class IronCondor:
         if trade is None:
             if hunt is not None and hunt.trade_id:
                 turn.remember(hunt=None)
-            elif turn.memory.asked is not None:
+            if turn.memory.watch is not None or turn.memory.leaving is not None:
+                turn.remember(watch=None, leaving=None, uneven_at=None, blind_since=None)
+            if turn.memory.asked is not None:
                 self._waited_for_margin(turn)
             elif turn.every("scan", self.settings.condor_scan_seconds):
                 self._scan(turn)
@@ -269,13 +271,18 @@ class IronCondor:
             memo={
                 "delta_put": -put, "delta_call": call, "vix": self._vix.value if self._vix else None,
                 "margin": found.amount / 1000 if found else None, "margin_source": found.source if found else None,
-                "note": found.note if found else "",
+                "note": found.note if found else "", "quotes": self._quotes(turn, hunt.four),
             },
         )  # fmt: skip
         orders.begin(turn, trade)
         hunt = replace(hunt, chase=going, trade_id=trade_id)
         turn.remember(hunt=hunt)
         self._send(turn, trade, hunt, after.credit, after.units)
+
+    def _quotes(self, turn: Turn[Memory], four: Four) -> str:
+        """The four quotes that the entry rests on, lowest strike first, as they are kept with it."""
+        sides = quoted(four, self._market(turn)).values()
+        return " ".join("×".join("-" if side is None else f"{side / 1000:.2f}" for side in pair) for pair in sides)
 
     def _send(self, turn: Turn[Memory], trade: BrokerTrade, hunt: Hunt, credit: int, units: int) -> None:
         ref, seq = orders.next_ref(turn.state, trade.id, "ENTRY")

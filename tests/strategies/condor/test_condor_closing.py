@@ -170,12 +170,6 @@ def test_a_corrected_execution_is_one_fill():
         assert credit.credit_of(FOUR, order, 1, 250) == credit.Credit(Fraction(240), 1, False)
 
 
-def test_the_packages_own_execution_is_only_a_check():
-    found = credit.credit_of(FOUR, fills(), 1, 250)
-    assert not credit.disagrees(found, 250, 10)
-    assert credit.disagrees(found, 170, 10)
-
-
 # --- the close ---------------------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,7 @@ def test_a_condor_is_scanned_chased_opened_left_at_its_target_and_told():
     (text,) = story.texts("CONDOR OPEN")
     assert "682P/680P 698C/700C 1 of 1" in text
     assert "stop at -$" in text
+    assert story.trade.memo["quotes"] == "0.13×0.15 0.24×0.26 0.25×0.27 0.10×0.12"
     for name, price in zip(FOUR.contracts, (10, 20, 30, 20), strict=True):
         story.move(name, price, price + 10)
     story.go_on(60)
