@@ -46,6 +46,7 @@ from events import (
     FeedRefused,
     FillSeen,
     HalfSecondPassed,
+    IndexSeen,
     JunkDropped,
     Noted,
     OperatorSpoke,
@@ -92,6 +93,7 @@ TOLD_TO_ALL: frozenset[type] = frozenset(
         HalfSecondPassed,
         StopRequested,
         PreviewArrived,
+        IndexSeen,
     }
 )
 

@@ -99,6 +99,15 @@ class QuoteSeen(Event, frozen=True, kw_only=True):
     asked_at: float | None = None
 
 
+class IndexSeen(Event, frozen=True, kw_only=True):
+    """A value of an index, such as VIX, as its source told it at `told_at`. `live`: the source vouches for real time."""
+
+    symbol: str
+    value: float
+    told_at: float
+    live: bool = True
+
+
 class QuoteFailed(Event, frozen=True, kw_only=True):
     contract: str
     reason: str
@@ -260,13 +269,16 @@ class SnapshotTaken(Event, frozen=True, kw_only=True):
 
 
 class PreviewArrived(Event, frozen=True, kw_only=True):
-    """What an order would cost, in mills for all its units; None where the broker cannot say it, and why not."""
+    """What an order would cost, in mills for all its units; None where the broker cannot say it, and why not. `refused`: it would not
+    take the order.
+    """
 
     mode: Mode
     ref: str
     margin: Mills | None
     fee: Mills | None = None
     reason: str = ""
+    refused: bool = False
 
 
 class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -318,6 +330,7 @@ AnyEvent = (
     | ChainFailed
     | QuotesArrived
     | QuoteSeen
+    | IndexSeen
     | QuoteFailed
     | FeedConnected
     | FeedDropped
