@@ -7,6 +7,7 @@ n gains and losses; 50 where there was neither a gain nor a loss.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 NEITHER = 50.0
 
@@ -65,7 +66,7 @@ def _ema(values: Sequence[float | None], closes: Sequence[float], bars: int) -> 
 
 def _plain(closes: Sequence[float]) -> tuple[float, float]:
     """Mean gain and mean loss of all steps."""
-    steps = [after - before for before, after in zip(closes, closes[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(closes)]
     return sum(max(step, 0.0) for step in steps) / len(steps), sum(max(-step, 0.0) for step in steps) / len(steps)
 
 
