@@ -2,34 +2,65 @@
 
 A setting is named here once: its type, default, bounds and description make the parser, the error messages and
 `.env.example` (`python -m config`). The environment wins over the file. Percents are in percent, money in dollars, times in
-New York time.
+New York time. Whatever is written in the file is understood or refused, never dropped.
 No message holds the value of a secret, or a value that looks like one.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import time
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache, reduce
-from ipaddress import ip_address
 from operator import le, lt
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from dotenv.parser import parse_stream
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from utils import SharedClock
+from setting import (
+    HTTP_WORDS,
+    SOCKET_WORDS,
+    ApiKey,
+    ClockFile,
+    Exact,
+    FilePath,
+    HostName,
+    HttpBase,
+    Lower,
+    Moment,
+    PageToken,
+    PhoneKey,
+    Seconds,
+    SecretUrl,
+    SecretUrls,
+    SocketUrl,
+    Switch,
+    Symbols,
+    Upper,
+    Whole,
+    allowed,
+    cleaned,
+    description_of,
+    fault,
+    group_of,
+    is_hidden,
+    is_loopback,
+    quoted,
+    setting,
+    shown,
+)
 
 ALIASES = {"MASSIVE_API_KEY": "POLYGON_API_KEY", "PORT": "HEALTH_PORT"}
+ENV_FILE, LEDGER = Path(".env"), "ledger.sqlite3"
 FOREIGN_NAMES = {"HTTP_PROXY", "NO_PROXY", "LOG_DIR", "DATA_HOME", "MAX_JOBS", "NO_COLOR"}
 
 
@@ -40,129 +71,6 @@ class ConfigError(Exception):
         self.lines = lines
         faults = "1 setting is missing or wrong" if len(lines) == 1 else f"{len(lines)} settings are missing or wrong"
         super().__init__("\n".join([f"{faults} (see .env.example):", *(f"  - {line}" for line in lines)]))
-
-
-# --- reading one value -------------------------------------------------------------------------------------------------
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _cleaned(text: str) -> str:
-    """The value without byte-order mark, blanks and one pair of quotes around it. ValueError if a control is left inside."""
-    text = text.strip().strip("\ufeff\u200b").strip()
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1].strip()
-    if not text.isprintable():
-        raise ValueError("control characters")
-    return text
-
-
-def _match(pattern: str, text: str) -> str:
-    if not re.fullmatch(pattern, text):
-        raise ValueError("wrong form")
-    return text
-
-
-def _clock_file(path: Path) -> Path:
-    try:
-        SharedClock(path)
-    except OSError:
-        raise ValueError from None
-    return path
-
-
-def _number(convert: Callable[[str], object], pattern: str) -> Callable[[str], object]:
-    return lambda text: convert(_match(pattern, text))
-
-
-def _time(text: str) -> time:
-    return time.fromisoformat(_match(r"[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?", text))
-
-
-def _switch(text: str) -> bool:
-    return SWITCH_WORDS[text.lower()]
-
-
-def _symbols(text: str) -> tuple[str, ...]:
-    symbols = tuple(dict.fromkeys(re.split(r"[,\s]+", text.upper().strip(", "))))
-    if not 1 <= len(symbols) <= 10 or not all(re.fullmatch(r"[A-Z]{1,5}(\.[A-Z])?", symbol) for symbol in symbols):
-        raise ValueError("not symbols")
-    return symbols
-
-
-def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
-    url = urlsplit(text)
-    plain, encrypted = schemes
-    if url.scheme not in schemes or not url.hostname or url.username or url.password or " " in text or url.port == 0:
-        raise ValueError("not such a URL")
-    if url.scheme == plain and not is_loopback(url.hostname):
-        raise ValueError(f"{plain} leaves this machine unencrypted; {encrypted} is needed")
-    return url
-
-
-def _endpoint(*schemes: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        url = _split_url(text, (schemes[0], schemes[1]))
-        if url.query or url.fragment or url.path.endswith("messages.json"):
-            raise ValueError("more than a place")
-        return text.rstrip("/")
-
-    return read
-
-
-def _secret(read: Callable[[str], object]) -> Callable[[str], SecretStr]:
-    def kept(text: str) -> SecretStr:
-        read(text)
-        return SecretStr(text)
-
-    return kept
-
-
-def _fallbacks(text: str) -> tuple[SecretStr, ...]:
-    urls = [part for part in re.split(r"[\s,]+(?=[a-zA-Z][a-zA-Z0-9+.-]*://)", text.strip(" ,")) if part]
-    if not urls or not all(re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s]+", url) for url in urls):
-        raise ValueError("not apprise URLs")
-    return tuple(SecretStr(url) for url in urls)
-
-
-Whole = Annotated[int, BeforeValidator(_number(int, r"-?[0-9]{1,12}"))]
-Exact = Annotated[Decimal, BeforeValidator(_number(Decimal, r"-?[0-9]{1,12}(\.[0-9]{1,9})?"))]
-Seconds = Annotated[float, BeforeValidator(_number(float, r"[0-9]{1,6}(\.[0-9]{1,6})?"))]
-Moment = Annotated[time, BeforeValidator(_time)]
-Switch = Annotated[bool, BeforeValidator(_switch)]
-Lower = BeforeValidator(str.lower)
-Upper = BeforeValidator(str.upper)
-Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
-HttpBase = Annotated[str, BeforeValidator(_endpoint("http", "https"))]
-SocketUrl = Annotated[str, BeforeValidator(_endpoint("ws", "wss"))]
-HostName = Annotated[str, BeforeValidator(lambda text: _match(r"[A-Za-z0-9.:_-]{1,253}", text))]
-FilePath = Annotated[Path, BeforeValidator(lambda text: Path(_match(r".{1,1024}", text)).expanduser())]
-ClockFile = Annotated[Path, BeforeValidator(lambda text: _clock_file(Path(_match(r".{1,1024}", text)).expanduser()))]
-ApiKey = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[A-Za-z0-9_.~-]{8,128}", text)))]
-PhoneKey = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[A-Za-z0-9]{30}", text)))]
-PageToken = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _match(r"[!-~]{16,256}", text)))]
-SecretUrl = Annotated[SecretStr, BeforeValidator(_secret(lambda text: _split_url(text, ("http", "https"))))]
-SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_fallbacks)]
-
-HTTP_WORDS = "https://host[:port], or http:// on this machine"
-SOCKET_WORDS = "wss://host/path, or ws:// on this machine"
-SWITCH_WORDS = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
-TYPE_WORDS = {int: "a whole number", Decimal: "a number", float: "a number", bool: "on or off", time: "a time HH:MM"}
-
-
-def _setting(group: str, words: str, default: Any = None, low: Any = None, high: Any = None, /, *, allowed: str = "") -> Any:
-    """A field with its place in `.env.example`; `low` and `high` are the inclusive bounds of a number or time."""
-    if isinstance(default, Decimal):
-        low, high = Decimal(str(low)), Decimal(str(high))
-    return Field(default, description=words, ge=low, le=high, json_schema_extra={"group": group, "allowed": allowed})
 
 
 # --- the settings ------------------------------------------------------------------------------------------------------
@@ -178,126 +86,124 @@ class Config(BaseModel):
     symbol: ClassVar[str] = "IWM"
     leader: ClassVar[str] = "SPY"
 
-    polygon_api_key: ApiKey = _setting(
+    polygon_api_key: ApiKey = setting(
         KEYS,
         "Key of polygon.io (now massive.com), real-time stocks and options; MASSIVE_API_KEY is the same",
         allowed="8 to 128 letters, digits and _ . ~ -",
     )
-    pushover_token: PhoneKey = _setting(KEYS, "Pushover application token", allowed="30 letters and digits")
-    pushover_user_key: PhoneKey = _setting(KEYS, "Pushover user or group key", allowed="30 letters and digits")
+    pushover_token: PhoneKey = setting(KEYS, "Pushover application token", allowed="30 letters and digits")
+    pushover_user_key: PhoneKey = setting(KEYS, "Pushover user or group key", allowed="30 letters and digits")
 
-    polygon_ws_url: SocketUrl = _setting(PLACES, "Stocks socket", "wss://socket.massive.com/stocks", allowed=SOCKET_WORDS)
-    polygon_options_ws_url: SocketUrl = _setting(
+    polygon_ws_url: SocketUrl = setting(PLACES, "Stocks socket", "wss://socket.massive.com/stocks", allowed=SOCKET_WORDS)
+    polygon_options_ws_url: SocketUrl = setting(
         PLACES, "Options socket", "wss://socket.massive.com/options", allowed=SOCKET_WORDS
     )
-    polygon_rest_url: HttpBase = _setting(PLACES, "REST base", "https://api.massive.com", allowed=HTTP_WORDS)
-    pushover_url: HttpBase = _setting(
+    polygon_rest_url: HttpBase = setting(PLACES, "REST base", "https://api.massive.com", allowed=HTTP_WORDS)
+    pushover_url: HttpBase = setting(
         PLACES, "Pushover base, without /1/messages.json", "https://api.pushover.net", allowed=HTTP_WORDS
     )
-    data_dir: FilePath = _setting(PLACES, "Folder of ledger, tape, caches and log", Path("data"), allowed="a folder")
-    clock_file: ClockFile | None = _setting(
+    data_dir: FilePath = setting(
+        PLACES, "Folder of ledger, tape, caches and log", Path("data"), allowed="a folder; ~ and ${HOME} are your home"
+    )
+    clock_file: ClockFile | None = setting(
         PLACES,
         "A simulated market's clock; only when every URL is on this machine",
         None,
         allowed="a file made by `simulator`",
     )
 
-    log_file: FilePath = _setting(PAGES, "Log file, in DATA_DIR unless absolute", Path("iwm_momentum.log"), allowed="a file")
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = _setting(PAGES, "Least level logged", "INFO")
-    log_format: Annotated[Literal["text", "json"], Lower] = _setting(PAGES, "Log lines for people or machines", "text")
-    http_host: HostName = _setting(
+    log_file: FilePath = setting(PAGES, "Log file, in DATA_DIR unless absolute", Path("iwm_momentum.log"), allowed="a file")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = setting(PAGES, "Least level logged", "INFO")
+    log_format: Annotated[Literal["text", "json"], Lower] = setting(PAGES, "Log lines for people or machines", "text")
+    http_host: HostName = setting(
         PAGES,
         "Address of health and dashboard; other than loopback needs DASHBOARD_TOKEN",
         "127.0.0.1",
         allowed="an address or host name",
     )
-    health_port: Whole = _setting(PAGES, "Port of health and dashboard, else $PORT; 0 = any free one", 8080, 0, 65535)
-    dashboard: Switch = _setting(PAGES, "The page; off leaves health and metrics", True)
-    dashboard_token: PageToken | None = _setting(
+    health_port: Whole = setting(PAGES, "Port of health and dashboard, else $PORT; 0 = any free one", 8080, 0, 65535)
+    dashboard: Switch = setting(PAGES, "The page; off leaves health and metrics", True)
+    dashboard_token: PageToken | None = setting(
         PAGES, "Secret that opens page and actions", None, allowed="16 to 256 visible characters, no blanks"
     )
-    public_url: HttpBase | None = _setting(
+    public_url: HttpBase | None = setting(
         PAGES, "Where the page is seen from outside, for links in alerts", None, allowed=HTTP_WORDS
     )
-    heartbeat_url: SecretUrl | None = _setting(
+    heartbeat_url: SecretUrl | None = setting(
         PAGES, "Secret URL of a dead-man service, fetched every minute while all is well", None, allowed=HTTP_WORDS
     )
-    tape: Switch = _setting(PAGES, "Record every event of the day for replay", True)
-    tape_days: Whole = _setting(PAGES, "Days of tape kept", 20, 1, 3650)
-    tape_megabytes: Whole = _setting(PAGES, "Most megabytes of tape a day", 40, 1, 10_000)
+    tape: Switch = setting(PAGES, "Record every event of the day for replay", True)
+    tape_days: Whole = setting(PAGES, "Days of tape kept", 20, 1, 3650)
+    tape_megabytes: Whole = setting(PAGES, "Most megabytes of tape a day", 40, 1, 10_000)
 
-    no_entry_after: Moment = _setting(
+    no_entry_after: Moment = setting(
         ENTRY, "No BUY from here on (close - 30 min if earlier)", time(15, 30), time(9, 31), time(15, 59)
     )
-    signal_max_age_seconds: Whole = _setting(ENTRY, "Oldest bar a BUY may rest on", 10, 1, 60)
-    warmup_seconds: Whole = _setting(ENTRY, "Seconds of known bars before the first signal", 300, 0, 3600)
-    vwap_trend_filter: Switch = _setting(ENTRY, "Condition 2: above the 5-minute VWAP", True)
-    relative_volume_filter: Switch = _setting(ENTRY, "Condition 6: relative volume", True)
-    leadership_filter: Switch = _setting(ENTRY, "Condition 7: not lagging SPY", True)
-    relative_volume_min: Exact = _setting(ENTRY, "Least relative volume", Decimal("1.5"), 0, 100)
-    spy_iwm_lag_threshold: Exact = _setting(
-        ENTRY, "Most percentage points behind SPY over 5 minutes", Decimal("0.20"), 0, 10
-    )
-    entry_cooldown_seconds: Whole = _setting(ENTRY, "From an exit to the next BUY", 300, 0, 23_400)
-    signal_cooldown_seconds: Whole = _setting(ENTRY, "From a signal to the next one", 60, 0, 23_400)
-    max_trades_per_day: Whole = _setting(ENTRY, "Trades a day; 0 = no limit", 0, 0, 1000)
-    daily_loss_halt: Exact = _setting(
+    signal_max_age_seconds: Whole = setting(ENTRY, "Oldest bar a BUY may rest on", 10, 1, 60)
+    warmup_seconds: Whole = setting(ENTRY, "Seconds of known bars before the first signal", 300, 0, 3600)
+    vwap_trend_filter: Switch = setting(ENTRY, "Condition 2: above the 5-minute VWAP", True)
+    relative_volume_filter: Switch = setting(ENTRY, "Condition 6: relative volume", True)
+    leadership_filter: Switch = setting(ENTRY, "Condition 7: not lagging SPY", True)
+    relative_volume_min: Exact = setting(ENTRY, "Least relative volume", Decimal("1.5"), 0, 100)
+    spy_iwm_lag_threshold: Exact = setting(ENTRY, "Most percentage points behind SPY over 5 minutes", Decimal("0.20"), 0, 10)
+    entry_cooldown_seconds: Whole = setting(ENTRY, "From an exit to the next BUY", 300, 0, 23_400)
+    signal_cooldown_seconds: Whole = setting(ENTRY, "From a signal to the next one", 60, 0, 23_400)
+    max_trades_per_day: Whole = setting(ENTRY, "Trades a day; 0 = no limit", 0, 0, 1000)
+    daily_loss_halt: Exact = setting(
         ENTRY, "Dollars lost today that end the day's entries; 0 = off", Decimal(0), 0, 1_000_000
     )
 
-    delta_min: Exact = _setting(CONTRACT, "Lower end of the delta band", Decimal("0.30"), 0.01, 0.99)
-    delta_max: Exact = _setting(CONTRACT, "Upper end of the delta band", Decimal("0.45"), 0.01, 0.99)
-    delta_widen: Exact = _setting(CONTRACT, "Widens the band on both sides", Decimal(0), 0, 0.49)
-    min_nbbo_size: Whole = _setting(CONTRACT, "Least contracts on bid and on ask", 20, 0, 100_000)
-    max_spread_percent: Exact = _setting(CONTRACT, "Widest spread, of mid", Decimal(4), 0.1, 50)
-    min_volume: Whole = _setting(CONTRACT, "Least contracts traded today", 500, 0, 10_000_000)
-    min_open_interest: Whole = _setting(CONTRACT, "Least open interest", 1000, 0, 10_000_000)
-    quote_max_age_seconds: Whole = _setting(CONTRACT, "Oldest quote a BUY may rest on", 15, 1, 60)
-    max_contracts_to_track: Whole = _setting(CONTRACT, "Contracts followed between signals", 3, 1, 20)
+    delta_min: Exact = setting(CONTRACT, "Lower end of the delta band", Decimal("0.30"), 0.01, 0.99)
+    delta_max: Exact = setting(CONTRACT, "Upper end of the delta band", Decimal("0.45"), 0.01, 0.99)
+    delta_widen: Exact = setting(CONTRACT, "Widens the band on both sides", Decimal(0), 0, 0.49)
+    min_nbbo_size: Whole = setting(CONTRACT, "Least contracts on bid and on ask", 20, 0, 100_000)
+    max_spread_percent: Exact = setting(CONTRACT, "Widest spread, of mid", Decimal(4), 0.1, 50)
+    min_volume: Whole = setting(CONTRACT, "Least contracts traded today", 500, 0, 10_000_000)
+    min_open_interest: Whole = setting(CONTRACT, "Least open interest", 1000, 0, 10_000_000)
+    quote_max_age_seconds: Whole = setting(CONTRACT, "Oldest quote a BUY may rest on", 15, 1, 60)
+    max_contracts_to_track: Whole = setting(CONTRACT, "Contracts followed between signals", 3, 1, 20)
 
-    entry_slippage: Exact = _setting(POSITION, "Assumed fill: at most this above mid, in dollars", Decimal("0.05"), 0, 1)
-    fee_per_contract: Exact = _setting(POSITION, "Dollars taken off each way", Decimal(0), 0, 10)
-    stop_loss_percent: Exact = _setting(POSITION, "Stop loss, of entry", Decimal(15), 1, 99)
-    stop_confirm_quotes: Whole = _setting(POSITION, "Usable quotes in a row that make the stop", 1, 1, 10)
-    max_giveback_percent: Exact = _setting(POSITION, "Hard giveback, of peak", Decimal(30), 1, 99)
-    tighten_giveback_percent: Exact = _setting(POSITION, "Giveback while below VWAP", Decimal(20), 1, 99)
-    hard_time_stop: Moment = _setting(
+    entry_slippage: Exact = setting(POSITION, "Assumed fill: at most this above mid, in dollars", Decimal("0.05"), 0, 1)
+    fee_per_contract: Exact = setting(POSITION, "Dollars taken off each way", Decimal(0), 0, 10)
+    stop_loss_percent: Exact = setting(POSITION, "Stop loss, of entry", Decimal(15), 1, 99)
+    stop_confirm_quotes: Whole = setting(POSITION, "Usable quotes in a row that make the stop", 1, 1, 10)
+    max_giveback_percent: Exact = setting(POSITION, "Hard giveback, of peak", Decimal(30), 1, 99)
+    tighten_giveback_percent: Exact = setting(POSITION, "Giveback while below VWAP", Decimal(20), 1, 99)
+    hard_time_stop: Moment = setting(
         POSITION, "Out at the latest (close - 5 min if earlier)", time(15, 55), time(9, 32), time(15, 59)
     )
-    on_shutdown: Annotated[Literal["close", "keep"], Lower] = _setting(POSITION, "A held position at SIGTERM", "close")
-    critical_loss: Exact = _setting(
+    on_shutdown: Annotated[Literal["close", "keep"], Lower] = setting(POSITION, "A held position at SIGTERM", "close")
+    critical_loss: Exact = setting(
         POSITION, "Lifetime dollars that raise an alarm, and each further step", Decimal(-500), -1_000_000, -1
     )
 
-    buy_priority: Whole = _setting(
-        PHONE, "Pushover priority of a BUY; less than 1 would fall silent in quiet hours", 1, 1, 2
-    )
-    sell_priority: Whole = _setting(PHONE, "Pushover priority of a SELL; 2 repeats until seen", 2, 1, 2)
-    sell_expire_seconds: Whole = _setting(PHONE, "How long an unseen SELL repeats", 600, 60, 10_800)
-    buy_ttl_seconds: Whole = _setting(PHONE, "How long a BUY may be tried", 20, 5, 120)
-    buy_max_chase_percent: Exact = _setting(PHONE, "'pay at most': above the assumed entry", Decimal(5), 0, 50)
-    buy_void_seconds: Whole = _setting(PHONE, "'void after': seconds from the BUY", 60, 5, 600)
-    alert_timeout_seconds: Seconds = _setting(PHONE, "Whole time of one request to the phone", 3.0, 0.1, 30)
-    phone_quota_reserve: Whole = _setting(PHONE, "No BUY with fewer messages left this month", 200, 0, 10_000)
-    fallback_alert_urls: SecretUrls = _setting(
+    buy_priority: Whole = setting(PHONE, "Pushover priority of a BUY; less than 1 would fall silent in quiet hours", 1, 1, 2)
+    sell_priority: Whole = setting(PHONE, "Pushover priority of a SELL; 2 repeats until seen", 2, 1, 2)
+    sell_expire_seconds: Whole = setting(PHONE, "How long an unseen SELL repeats", 600, 60, 10_800)
+    buy_ttl_seconds: Whole = setting(PHONE, "How long a BUY may be tried", 20, 5, 120)
+    buy_max_chase_percent: Exact = setting(PHONE, "'pay at most': above the assumed entry", Decimal(5), 0, 50)
+    buy_void_seconds: Whole = setting(PHONE, "'void after': seconds from the BUY", 60, 5, 600)
+    alert_timeout_seconds: Seconds = setting(PHONE, "Whole time of one request to the phone", 3.0, 0.1, 10)
+    phone_quota_reserve: Whole = setting(PHONE, "No BUY with fewer messages left this month", 200, 0, 10_000)
+    fallback_alert_urls: SecretUrls = setting(
         PHONE,
         "Second channel when Pushover fails: apprise URLs, parted by blanks or commas",
         (),
         allowed="apprise URLs such as ntfy://topic",
     )
 
-    heartbeat_symbols: Symbols = _setting(
+    heartbeat_symbols: Symbols = setting(
         FEED,
         "Busy names whose silence with IWM's means a stall",
         ("SPY", "QQQ", "AAPL", "NVDA"),
         allowed="1 to 10 symbols, parted by commas",
     )
-    options_stream: Annotated[Literal["auto", "on", "off"], Lower] = _setting(
+    options_stream: Annotated[Literal["auto", "on", "off"], Lower] = setting(
         FEED, "Quotes of the held contract by socket", "auto"
     )
-    chain_poll_seconds: Seconds = _setting(FEED, "From one chain to the next", 10.0, 1, 60)
-    exit_poll_seconds: Seconds = _setting(FEED, "From one quote of the held contract to the next", 1.0, 0.2, 5)
-    http_timeout_seconds: Seconds = _setting(FEED, "Whole time of one REST request", 2.0, 0.1, 30)
+    chain_poll_seconds: Seconds = setting(FEED, "From one chain to the next", 10.0, 1, 60)
+    exit_poll_seconds: Seconds = setting(FEED, "From one quote of the held contract to the next", 1.0, 0.2, 3)
+    http_timeout_seconds: Seconds = setting(FEED, "Whole time of one REST request", 2.0, 0.1, 10)
 
     warnings: tuple[str, ...] = ()
 
@@ -311,10 +217,10 @@ class Config(BaseModel):
         for name, field in fields().items():
             text = raw.get(name, "")
             try:
-                if text := _cleaned(text):
+                if text := cleaned(text):
                     values[name] = _adapter(name).validate_python(text)
             except (ValidationError, ValueError, KeyError):
-                faults.append(_fault(name, field, text))
+                faults.append(fault(name, field, text))
                 bad.add(name)
                 continue
             if not text and group_of(field) == KEYS:
@@ -323,9 +229,9 @@ class Config(BaseModel):
         faults += _contradictions(values, bad)
         if faults:
             said = "\n".join(faults)
-            raise ConfigError([*faults, *(line for line in _misspelt(given) if line.split()[0] not in said)])
+            raise ConfigError([*faults, *(line for line in misspelt(given) if line.split()[0] not in said)])
         config = cls.model_construct(**{name.lower(): value for name, value in values.items()})
-        return config.model_copy(update={"warnings": (*_misspelt(given), *_cautions(given, config))})
+        return config.model_copy(update={"warnings": (*misspelt(given), *_cautions(given, config))})
 
     @property
     def log_path(self) -> Path:
@@ -359,7 +265,13 @@ class Config(BaseModel):
 
 @cache
 def fields() -> dict[str, FieldInfo]:
+    """The settings by name, in the order of `.env.example`."""
     return {name.upper(): field for name, field in Config.model_fields.items() if name != "warnings"}
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting's value may be shown nowhere."""
+    return is_hidden(fields()[name])
 
 
 @cache
@@ -367,73 +279,6 @@ def _adapter(name: str) -> TypeAdapter[Any]:
     field = fields()[name]
     kind: Any = Annotated[(field.annotation, name, *field.metadata)]
     return TypeAdapter(kind)
-
-
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-
-
-def group_of(field: FieldInfo) -> str:
-    return str(_extra(field)["group"])
-
-
-def description_of(field: FieldInfo) -> str:
-    return field.description or ""
-
-
-def allowed(field: FieldInfo) -> str:
-    """What a setting takes, in words: `a whole number from 0 to 65535`."""
-    if words := _extra(field)["allowed"]:
-        return str(words)
-    choices = getattr(field.annotation, "__args__", ())
-    if choices:
-        return "one of " + ", ".join(choices)
-    words = TYPE_WORDS[field.annotation]  # type: ignore[index]
-    bounds = {"ge": None, "le": None} | {
-        key: getattr(item, key) for item in field.metadata for key in ("ge", "le") if hasattr(item, key)
-    }
-    return words if bounds["ge"] is None else f"{words} from {shown(bounds['ge'])} to {shown(bounds['le'])}"
-
-
-def shown(value: object) -> str:
-    """A value as one would write it in the environment."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "on" if value else "off"
-        case time():
-            return value.strftime("%H:%M:%S" if value.second else "%H:%M")
-        case float():
-            return f"{value:g}"
-        case tuple():
-            return ",".join(map(str, value))
-    return str(value)
-
-
-def is_secret(name: str) -> bool:
-    """Whether a setting's value may be shown nowhere."""
-    return "SecretStr" in str(fields()[name].annotation)
-
-
-def _quoted(text: str) -> str:
-    """A refused value, fit for a message: printable, short, without anything that might be a key."""
-    url = re.match(r"[a-zA-Z]+://", text)
-    if url:
-        text = re.sub(r"//[^/@]*@", "//…@", re.sub(r"[?#].*", "?…", text, flags=re.DOTALL))
-    if re.search(r"[A-Za-z0-9_-]{20,}", text):
-        return "(not shown: it may be a key)"
-    text = text[:60] + ("…" if len(text) > 60 else "")
-    return text if re.fullmatch(r"[\w.:/,%+-]+", text, re.ASCII) else ascii(text)
-
-
-def _fault(name: str, field: FieldInfo, text: str) -> str:
-    if is_secret(name):
-        secret_kind = "a key of another kind?" if name in ("PUSHOVER_TOKEN", "PUSHOVER_USER_KEY") and len(text) == 32 else ""
-        told = f"is not right ({len(text)} characters{'; ' + secret_kind if secret_kind else ''})"
-    else:
-        told = f"is {_quoted(text)}"
-    return f"{name} {told}: allowed is {allowed(field)}"
 
 
 def _unify_aliases(raw: dict[str, str]) -> list[str]:
@@ -460,7 +305,7 @@ def _contradictions(values: Mapping[str, Any], bad: set[str]) -> Iterator[str]:
         told = {name: values.get(name, fields()[name].default) for name in names.split()}
         if bad.isdisjoint(told) and not holds(*told.values()):
             given = ", ".join(
-                f"{name} {_quoted(shown(value))}" for name, value in told.items() if value and not is_secret(name)
+                f"{name} {quoted(shown(value))}" for name, value in told.items() if value and not is_secret(name)
             )
             yield f"{sentence} ({given})" if given else sentence
 
@@ -510,6 +355,16 @@ RULES: tuple[tuple[str, Callable[..., bool], str], ...] = (
 )
 
 
+# What can do nothing: a time behind the one that the close sets, a setting of what is switched off.
+LATEST = {"NO_ENTRY_AFTER": time(15, 30), "HARD_TIME_STOP": time(15, 55)}
+RULED_BY = {
+    "RELATIVE_VOLUME_MIN": "RELATIVE_VOLUME_FILTER",
+    "SPY_IWM_LAG_THRESHOLD": "LEADERSHIP_FILTER",
+    "TAPE_DAYS": "TAPE",
+    "TAPE_MEGABYTES": "TAPE",
+}
+
+
 def _telling_parts(url: str) -> Iterator[str]:
     """A secret URL and those of its parts that would betray it (all but the scheme, and the host of http), decoded ones too."""
     split, behind_scheme = urlsplit(url), url.partition("://")[2]
@@ -523,7 +378,7 @@ def _telling_parts(url: str) -> Iterator[str]:
     yield from (part for part in (*parts, *map(unquote, parts)) if len(part) >= 8 and not is_loopback(part))
 
 
-def _misspelt(given: Mapping[str, str]) -> Iterator[str]:
+def misspelt(given: Mapping[str, str]) -> Iterator[str]:
     """Names that nobody reads but that look like ours."""
     prefixes = {name.split("_")[0] for name in [*fields(), *ALIASES] if "_" in name}
     for name in sorted(given):
@@ -549,38 +404,113 @@ def _cautions(given: Mapping[str, str], config: Config) -> Iterator[str]:
         yield "PUSHOVER_TOKEN and PUSHOVER_USER_KEY are the same: one of them is in the other's place"
     if config.sell_priority < 2:
         yield "SELL_PRIORITY below 2: a SELL rings once, and whether it was seen is not known"
+    for name, latest in LATEST.items():
+        if getattr(config, name.lower()) > latest:
+            yield f"{name} after {shown(latest)} does nothing: {shown(latest)} it is, and earlier on a day that closes early"
+    for name, switch in RULED_BY.items():
+        if getattr(config, name.lower()) != fields()[name].default and not getattr(config, switch.lower()):
+            yield f"{name} does nothing while {switch} is off"
 
 
 # --- the real world ----------------------------------------------------------------------------------------------------
 
 
-def load(environment: Mapping[str, str] | None = None, file: Path = Path(".env")) -> Config:
+def load(environment: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Config:
     """The worker's settings: the environment over `file`. ConfigError also for a file or data folder that cannot be used."""
-    given = dict(os.environ if environment is None else environment)
+    config = Config.from_env(read(environment, file))
+    told = [*config.warnings]
+    for name in read_file(file):
+        if name not in fields() and name not in ALIASES and not any(line.startswith(f"{name} is no") for line in told):
+            told.append(f"{_shown_name(name)} in {file} is no setting: nobody reads it")
+    if not config.data_dir.is_absolute():
+        folder, as_given = config.data_dir.absolute(), f"DATA_DIR {shown(config.data_dir)}"
+        if found := _ledger_elsewhere(folder):
+            what = f"{as_given} would begin a new ledger in {folder}, and there is one in {found}"
+            raise ConfigError([f"{what}: set DATA_DIR to the folder that is meant, in full"])
+        told.append(
+            f"{as_given} is {folder} here; started elsewhere it is another folder, and another ledger: set it in full"
+        )
+    if trouble := data_dir_fault(config.data_dir):
+        raise ConfigError([reduce(lambda text, secret: text.replace(secret, "***"), config.secrets(), trouble)])
+    if file.is_file() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        told.append(f"{file} can be read by others on this machine and holds keys: chmod 600 {file}")
+    return config.model_copy(update={"warnings": tuple(told)})
+
+
+def data_dir(environment: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Path:
+    """The worker's data folder in full, for programs that need no key; nothing is made. ConfigError as `load` has it."""
+    given = read(environment, file)
+    field = fields()["DATA_DIR"]
+    text = given.get("DATA_DIR", "")
     try:
-        from_file = {key: value or "" for key, value in dotenv_values(file, interpolate=False, encoding="utf-8-sig").items()}
-        readable_by_all = file.is_file() and bool(file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{file} cannot be read: {type(error).__name__}"]) from None
-    config = Config.from_env(
-        from_file | {name: text for name, text in given.items() if text.strip() or name not in from_file}
-    )
-    if fault := data_dir_fault(config.data_dir):
-        raise ConfigError([reduce(lambda text, secret: text.replace(secret, "***"), config.secrets(), fault)])
-    if readable_by_all:
-        told = f"{file} can be read by others on this machine and holds keys: chmod 600 {file}"
-        config = config.model_copy(update={"warnings": (*config.warnings, told)})
-    return config
+        folder: Path = _adapter("DATA_DIR").validate_python(cleaned(text)) if cleaned(text) else field.default
+    except (ValidationError, ValueError):
+        raise ConfigError([fault("DATA_DIR", field, text)]) from None
+    return folder.absolute()
+
+
+def read(environment: Mapping[str, str] | None, file: Path) -> dict[str, str]:
+    """The names and texts of the environment (this process's without one) over those of `file`. A blank one yields to the file."""
+    given = dict(os.environ if environment is None else environment)
+    from_file = read_file(file)
+    return from_file | {name: text for name, text in given.items() if text.strip() or name not in from_file}
+
+
+def read_file(file: Path) -> dict[str, str]:
+    """The names and texts of an `.env`; none if there is no such file. ConfigError names every line that is not understood."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError([f"{file} cannot be read: {error.strerror}"]) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ConfigError([f"{file} cannot be read: it is not UTF-8 text; save as UTF-8"])
+    found: dict[str, str] = {}
+    faults = []
+    for line in parse_stream(io.StringIO(text)):
+        if line.key is None and not line.error:
+            continue  # a comment, or nothing
+        blank = len(line.original.string) - len(line.original.string.lstrip())
+        place = f"{file} line {line.original.line + line.original.string[:blank].count(chr(10))}"
+        if line.error or line.value is None or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", line.key or ""):
+            what = f"{place}{_named(line.original.string)} is not understood"
+            faults.append(f"{what}: NAME=VALUE is, with quotes around the whole value or none")
+        elif found.setdefault(str(line.key), line.value) != line.value:
+            faults.append(f"{place} gives {_shown_name(str(line.key))} again, with another value: keep one")
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def _named(line: str) -> str:
+    """Which setting a line that is not understood seems to mean; nothing else of it is shown, for it may hold a key."""
+    name = next((word for word in re.findall(r"[A-Za-z0-9_]+", line) if word in fields() or word in ALIASES), "")
+    return f" ({name})" if name else ""
+
+
+def _ledger_elsewhere(folder: Path) -> Path | None:
+    """The folder beside the program of the same last name that holds a ledger, where `folder` holds none."""
+    home = Path(__file__).resolve().parent / folder.name
+    return home if home != folder.resolve() and not (folder / LEDGER).exists() and (home / LEDGER).exists() else None
 
 
 def data_dir_fault(folder: Path) -> str | None:
     """Make the folder (for its owner only) and write in it; what is wrong with it, or None."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
-            probe.write(b"x")
-            probe.flush()
-            os.fsync(probe.fileno())
+        probe = folder / f".probe-{os.getpid()}"
+        try:
+            with probe.open("wb") as file:
+                file.write(b"x")
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         return f"DATA_DIR {str(folder)!a} cannot be written: {error.strerror}"
     return None

@@ -1,7 +1,7 @@
 """Could a position be opened and closed right now? One line a check, with what to do where the answer is no.
 
     python diagnose.py              everything; sends nothing
-    python diagnose.py --send       and a test alert to the phone
+    python diagnose.py --send       and a test alert to the phone and the second channel, and one ping of HEARTBEAT_URL
     python diagnose.py --offline    only what needs no network
 
 Exit code 0 only if a position could be opened and closed today (with --offline: as far as can be told); 1 if something is wrong, 2 if
@@ -9,6 +9,10 @@ nothing is but there is no session today, or its entries have ended.
 """
 
 from __future__ import annotations
+
+import startup
+
+startup.begin(startup.WORKER, startup.OF_WORKER, code=1)
 
 import argparse
 import importlib.metadata
@@ -20,11 +24,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 import contract_selector
-from config import Config, ConfigError, load
+from config import ENV_FILE, Config, ConfigError, load
+from dashboard.edge import Heartbeat
 from desk import outbox
-from disk.folder import DataFolder, DiskTrouble, FolderBusy
+from disk.folder import DataFolder, DiskTrouble, FolderBusy, temporary_place
 from disk.ledger import FILE, LedgerError, examine
 from edges.phone import Phone
 from edges.stream import StocksSocket
@@ -50,8 +56,18 @@ class Check(Struct, frozen=True):
     bars_entry: bool = False
 
     def __str__(self) -> str:
-        mark = {True: "✓", False: "✗", None: "–"}[self.ok]
-        return f"{mark} {self.what}" + (f"\n  → {self.cure}" if self.cure else "")
+        marks, arrow = (("✓", "✗", "–"), "→") if _shows("✓✗–→") else (("ok", "NO", "--"), "->")
+        mark = marks[(True, False, None).index(self.ok)]
+        return f"{mark} {self.what}" + (f"\n  {arrow} {self.cure}" if self.cure else "")
+
+
+def _shows(marks: str) -> bool:
+    """Whether the console has these characters."""
+    try:
+        marks.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 # --- without the network -----------------------------------------------------------------------------------------------
@@ -63,8 +79,9 @@ def python_and_packages() -> Iterator[Check]:
         sys.version_info >= (3, 11), f"Python {version}", "" if sys.version_info >= (3, 11) else "3.11 or newer is needed"
     )
     wrong = []
-    for line in (Path(__file__).parent / "requirements.txt").read_text().splitlines():
-        if (wanted := REQUIREMENT.match(line)) is None:
+    file = Path(__file__).parent / "requirements.txt"
+    for line in file.read_text().splitlines() if file.exists() else importlib.metadata.requires("iwm-5-vwap") or []:
+        if (wanted := REQUIREMENT.match(line)) is None or "extra ==" in line:
             continue
         try:
             found = importlib.metadata.version(wanted[1])
@@ -75,7 +92,7 @@ def python_and_packages() -> Iterator[Check]:
     yield Check(
         not wrong,
         "packages" + (f": {'; '.join(wrong)}" if wrong else ""),
-        "pip install -r requirements.lock" if wrong else "",
+        "make install, or pip install -r requirements.lock" if wrong else "",
     )
 
 
@@ -107,6 +124,8 @@ def data_folder(config: Config) -> tuple[bool, list[Check]]:
     except DiskTrouble as trouble:
         return False, [Check(False, f"data folder: {trouble}", "set DATA_DIR to a folder on a disk that stays")]
     found += [Check(False, warning) for warning in folder.warnings(os.environ)]
+    if warning := temporary_place(config.data_dir):
+        found.append(Check(None, warning))
     return in_use, [*found, ledger(config.data_dir)]
 
 
@@ -230,24 +249,42 @@ def phone(config: Config, clock: Clock, *, send: bool) -> Iterator[Check]:
     answer = pushover.check()
     line = outbox.line_checked(outbox.Line(), answer)
     doubt = outbox.doubt(line, clock.now(), config)
+    if answer.ok is None:
+        cure = "check the network and PUSHOVER_URL, then try again: whether the keys are right is not known"
+    elif answer.ok:
+        cure = "wait for the month's messages to be counted anew, buy more, or lower PHONE_QUOTA_RESERVE"
+    else:
+        cure = "check PUSHOVER_TOKEN and PUSHOVER_USER_KEY"
     left = "" if answer.quota_left is None else f", {answer.quota_left} messages left this month"
     yield Check(
         doubt is None,
         f"phone: {doubt or 'keys are valid'}{left}",
-        "" if doubt is None else "check PUSHOVER_TOKEN and PUSHOVER_USER_KEY",
+        "" if doubt is None else cure,
     )
-    if not send:
-        return
+    if send:
+        yield from tests(config, clock, pushover)
+
+
+def tests(config: Config, clock: Clock, pushover: Phone) -> Iterator[Check]:
+    """A test alert by every channel that is set, and one ping."""
     now = clock.now()
     test = Deliver(
         f"test-{now:.0f}", 1, "OPS", f"{config.symbol} test", f"A test alert, {clock_text(now)} ET.", 0, created_at=now
     )
-    result = pushover.deliver(test)
-    failed = isinstance(result, AlertFailed)
-    yield Check(
-        not failed,
-        f"test alert: {result.reason}" if isinstance(result, AlertFailed) else "test alert sent: look at the phone",
-    )
+    yield told(pushover.deliver(test), "test alert", "look at the phone")
+    if config.fallback_alert_urls:
+        yield told(pushover.deliver(replace(test, channel="fallback")), "test alert by FALLBACK_ALERT_URLS", "look there")
+    else:
+        yield Check(None, "second channel: FALLBACK_ALERT_URLS is not set, so a SELL has one way only")
+    if config.heartbeat_url is not None:
+        trouble = Heartbeat(lambda event: None, config, clock, lambda: None).ping()
+        yield Check(not trouble, trouble or "HEARTBEAT_URL was pinged", "check HEARTBEAT_URL" if trouble else "")
+
+
+def told(result: AnyEvent, what: str, where: str) -> Check:
+    if isinstance(result, AlertFailed):
+        return Check(False, f"{what}: {result.reason}", "the checks above say why; else try again")
+    return Check(True, f"{what} sent: {where}")
 
 
 # --- all of it ---------------------------------------------------------------------------------------------------------
@@ -274,20 +311,22 @@ def checks(config: Config, clock: Clock, *, offline: bool, send: bool) -> Iterat
     yield from phone(config, clock, send=send)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="diagnose.py", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--send", action="store_true", help="send a test alert to the phone")
+    parser.add_argument("--send", action="store_true", help="send a test alert by every channel that is set, and one ping")
     parser.add_argument("--offline", action="store_true", help="skip what needs the network")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     found = list(python_and_packages())
     for check in found:
         print(check)
+    file = ENV_FILE.absolute()
+    place = str(file) if file.exists() else f"{file}, which is not there"
     try:
         config = load()
     except ConfigError as fault:
-        print(Check(False, f"{fault}"))
+        print(Check(False, f"{fault}", f"settings are read from the environment and from {place}"))
         return 1
-    settings = Check(True, "settings")
+    settings = Check(True, f"settings: the environment, and {place}")
     print(settings)
     clock: Clock = SharedClock(config.clock_file) if config.clock_file else SystemClock()
     for check in checks(config, clock, offline=given.offline, send=given.send):
@@ -302,12 +341,12 @@ def verdict(found: list[Check], *, offline: bool) -> int:
     if failed:
         print(f"\n{failed} of {len(found)} checks failed: no position could be opened and closed.")
         return 1
-    if any(check.bars_entry for check in found):
-        print("\nNothing is wrong, but no position could be opened today any more.")
+    if bars := next((check for check in found if check.bars_entry), None):
+        print(f"\nNothing is wrong, but no position can be opened now: {bars.what}.")
         return 2
     print("\nNothing is wrong here; the network was not asked." if offline else "\nA position could be opened and closed.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -2,6 +2,9 @@
 
     python main.py            the worker, with the settings of the environment and .env
     python main.py --demo     the same worker against a simulated market, without key or account (--demo --help: its options)
+    python main.py --version  its version
+
+It stops in order at SIGTERM, SIGINT, SIGQUIT and SIGHUP; under `nohup` SIGHUP is ignored.
 
 Exit codes: 0 stopped in order; 65 the ledger cannot be read; 70 a part failed that the worker cannot do without; 73 the data
 folder cannot be used; 75 another worker holds the data folder; 78 a setting is missing or wrong.
@@ -11,9 +14,14 @@ from __future__ import annotations
 
 import signal
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+BROKEN = 70
 if __name__ == "__main__":  # what asks to stop waits until it can be heard: the imports below take most of a second
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+import startup
+
+startup.begin(startup.WORKER, startup.OF_WORKER, code=BROKEN)
 
 import faulthandler
 import gc
@@ -35,7 +43,7 @@ from dashboard.view import LOOK_S, View, look
 from desk import outbox
 from desk.desk import CRASHES_MAX, FAULTS_MAX, Fault, crashes_of
 from desk.state import DESK
-from disk.folder import DataFolder, DiskTrouble, FolderBusy
+from disk.folder import DataFolder, DiskTrouble, FolderBusy, temporary_place
 from disk.tape import Tape
 from edges.chain import ChainPoller
 from edges.edge import STUCK_S, Edge
@@ -72,9 +80,8 @@ from events import (
 )
 from failpoints import hit
 from strategies.registry import build
-from utils import Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
+from utils import VERSION, Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
 
-VERSION = "1.0.0"
 TICK_S = 0.5
 TOO_LONG_S = 0.25
 FAULT_SAID_S = 10.0
@@ -82,7 +89,7 @@ REPLACEMENTS_MAX = 5
 CRASH_PAUSE_MAX_S = 60.0
 REPLACEMENTS_WITHIN_S = 300.0
 
-OK, BAD_LEDGER, BROKEN, BAD_FOLDER, BUSY, BAD_SETTINGS = 0, 65, 70, 73, 75, 78
+OK, BAD_LEDGER, BAD_FOLDER, BUSY, BAD_SETTINGS = 0, 65, 73, 75, 78
 PHONE_RANKS = {"BUY": 0, "BLIND": 1, "CRITICAL": 2, "OPS": 3}
 
 
@@ -113,8 +120,9 @@ class Worker:
     # --- a life --------------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        for name in STOP_SIGNALS:
-            signal.signal(name, self._raise_flag)
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and means it
+                signal.signal(number, self._raise_flag)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         hit("main.start")
         remembered = self._open_ledger()
@@ -349,15 +357,26 @@ def patience(action: AnyAction) -> int:
     return 0 if isinstance(action, (Commit, Deliver, TakeBack)) else 2 if isinstance(action, Explain) else 1
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
     if "--demo" in arguments:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         from simulator.demo import run
 
         return run([argument for argument in arguments if argument != "--demo"])
-    if arguments:
-        print(__doc__)
-        return OK if arguments[0] in ("-h", "--help") else BAD_SETTINGS
+    match arguments:
+        case []:
+            pass
+        case ["-h" | "--help"]:
+            print(__doc__)
+            return OK
+        case ["--version"]:
+            print(f"iwm-5-vwap {VERSION}")
+            return OK
+        case _:
+            unknown = next((one for one in arguments if one not in ("-h", "--help", "--version")), arguments[-1])
+            print(f"{unknown} is no option of the worker: --demo, --version and --help are", file=sys.stderr)
+            return BAD_SETTINGS
     os.umask(0o077)
     try:
         config = load()
@@ -385,8 +404,9 @@ def live(config: Config, clock: Clock) -> int:
         return BAD_FOLDER
     with lock:
         log = logger.setup(config, clock)
-        for warning in (*config.warnings, *lock.warnings(os.environ)):
-            logger.of("worker").warning(warning)
+        for warning in (*config.warnings, *lock.warnings(os.environ), temporary_place(lock.path)):
+            if warning:
+                logger.of("worker").warning(warning)
         try:
             return Worker(config, clock, log.recent.copy).run()
         except Exception:
@@ -397,4 +417,4 @@ def live(config: Config, clock: Clock) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -10,6 +10,12 @@ no P&L: it is counted as such and nowhere else.
 from __future__ import annotations
 
 import sys
+
+if __name__ == "__main__":
+    import startup
+
+    startup.begin(startup.WORKER, startup.OF_WORKER, code=2)
+
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -199,15 +205,18 @@ COLUMNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done and sound, 1 the ledger is damaged, 2 it could not be done."""
-    from disk.folder import DiskTrouble, FolderBusy
+    from config import ConfigError, data_dir
+    from disk.folder import DiskTrouble, FolderBusy, temporary_place
     from disk.ledger import LedgerDamaged, LedgerError
     from utils import SystemClock
 
     asked = _parsed(arguments)
     work = {"verify": _verify, "restore": _restore, "export": _export}[asked.command]
     try:
+        asked.data_dir = asked.data_dir or data_dir()
+        temporary_place(asked.data_dir)
         return work(asked, SystemClock().now())
-    except (LedgerError, DiskTrouble, FolderBusy) as error:
+    except (LedgerError, DiskTrouble, FolderBusy, ConfigError) as error:
         _print_json({"ok": False, "error": str(error)}) if asked.json else print(error, file=sys.stderr)
         return DAMAGED if isinstance(error, LedgerDamaged) else IMPOSSIBLE
 
@@ -331,17 +340,11 @@ def _print_json(value: object) -> None:
 
 
 def _parsed(arguments: Sequence[str] | None) -> Namespace:
-    import os
     from argparse import ArgumentParser
-
-    from dotenv import dotenv_values
 
     parser = ArgumentParser(prog="python -m pnl_tracker", description="Check, repair or export the ledger.")
     parser.add_argument("command", choices=("verify", "restore", "export"))
-    folder = os.environ.get("DATA_DIR") or dotenv_values(".env").get("DATA_DIR") or "data"
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path(folder), help="the worker's folder (default: DATA_DIR, or data)"
-    )
+    parser.add_argument("--data-dir", type=Path, help="the worker's folder (default: DATA_DIR, as the worker reads it)")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     return parser.parse_args(arguments)
 

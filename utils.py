@@ -6,6 +6,7 @@ Only edges hold a `Clock`; everything else is given the time. New York time come
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Protocol
 
 import pytz
 
+VERSION = "1.0.0"
 NEW_YORK = pytz.timezone("America/New_York")
 SHARES = 100
 CENT = 10  # mills
@@ -239,6 +241,19 @@ def signed_dollars(mills: int) -> str:
     """`+$120.00`, `-$3.50`, `$0.00`: exact, with its sign in front."""
     sign = "+" if mills > 0 else "-" if mills < 0 else ""
     return sign + dollars(abs(mills), None if mills % CENT else 2)
+
+
+def contract_name(contract: str) -> str:
+    """`O:IWM261120C00226000` as `IWM 226C 20 Nov`."""
+    parts = re.fullmatch(r"(?:O:)?([A-Z]{1,6})([0-9]{6})([CP])([0-9]{8})", contract)
+    try:
+        day = None if parts is None else datetime.strptime(parts[2], "%y%m%d")  # noqa: DTZ007 - a date, of no clock
+    except ValueError:
+        day = None
+    if parts is None or day is None:
+        return contract
+    strike = f"{Decimal(parts[4]).scaleb(-3).normalize():f}"
+    return f"{parts[1]} {strike}{parts[3]} {day.day} {day:%b}"
 
 
 def up_to_cent(mills: int) -> int:

@@ -20,6 +20,7 @@ from config import Config
 from desk.desk import Desk
 from events import AnyEvent, Bar, BarClosed, FeedConnected, HalfSecondPassed, ProfileArrived, Remembered, WorkerStarted
 from simulator.market import date_of_bars, load_bars, read_bars
+from strategies.registry import build
 from utils import Session, SessionCalendar
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "seconds" / "SPY_20131007.csv.gz"
@@ -56,7 +57,7 @@ def events_of(session: Session, iwm: Sequence[Bar], spy: Sequence[Bar], *, ticks
 def ready_desk(session: Session, profile: tuple[float, ...]) -> Desk:
     """A desk at the open, connected and with its profile."""
     at = float(session.open_at)
-    desk = Desk(Config.from_env(KEYS), SessionCalendar(session.date), Remembered())
+    desk = build(Config.from_env(KEYS), SessionCalendar(session.date), Remembered())
     desk.decide([WorkerStarted(at=at, version="benchmark", mode="replay"), FeedConnected(at=at, feed="stocks")])
     desk.decide([ProfileArrived(at=at, symbol="IWM", date=session.date.isoformat(), minutes=profile, sessions=())])
     return desk

@@ -14,8 +14,8 @@ import risk_manager
 from dashboard.guard import Guard, Who
 from dashboard.server import Answer
 from dashboard.view import View
-from desk.state import Holding, State
-from events import Mills, OperatorSpoke, Position, Trade
+from desk.books import side_of
+from events import Mills, OperatorSpoke
 from utils import dollars, to_mills
 
 if TYPE_CHECKING:
@@ -71,14 +71,17 @@ class Actions:
 
     @staticmethod
     def _possible(asked: Asked, view: View, trade_id: str | None) -> Mills | None:
-        """The price said, if one is wanted. Impossible for what cannot be done now."""
+        """The price said, if one is wanted. Impossible for what cannot be done now, or not by a trade's link."""
+        if trade_id is not None and asked.command == "resume_entries":
+            raise Impossible("a link stops entries and does not resume them: open the page for that")
         if asked.command not in (*OF_A_TRADE, "close_now"):
             return None
         if trade_id not in (None, asked.position):
             raise Impossible("this link is about another trade")
         side = side_of(view.state, asked.position)
-        if not isinstance(side, Position) and asked.command == "close_now":
-            is_open = isinstance(view.state.phase, Holding)
+        followed = view.held is not None and view.held.position.id == asked.position
+        if not followed and asked.command == "close_now":
+            is_open = view.held is not None
             raise Impossible("that position is no longer the open one" if is_open else "no position is open")
         if side is None:
             raise Impossible("there is no such trade")
@@ -95,18 +98,10 @@ class Actions:
         return price
 
 
-def side_of(state: State, trade_id: str) -> Position | Trade | None:
-    """The open position or the closed trade of this id."""
-    phase = state.phase
-    if isinstance(phase, Holding) and phase.position.id == trade_id:
-        return phase.position
-    return next((trade for trade in reversed(state.trades) if trade.id == trade_id), None)
-
-
 def question(asked: Asked, view: View, price: Mills | None) -> str:
     """What the second press will do."""
-    phase = view.state.phase
-    is_open = isinstance(phase, Holding) and phase.position.id == asked.position
+    held = view.held
+    is_open = asked.position in view.state.held
     at = dollars(price or 0)
     match asked.command:
         case "stop_entries":
@@ -114,7 +109,7 @@ def question(asked: Asked, view: View, price: Mills | None) -> str:
         case "resume_entries":
             return "BUYs are allowed again. Press again."
         case "close_now":
-            bid = phase.position.last_bid if isinstance(phase, Holding) else None
+            bid = None if held is None else held.position.last_bid
             about = "" if bid is None else f" at about {dollars(bid)}"
             return f"The SELL is sent now, and the position booked as closed{about}. Press again."
         case "took_it":

@@ -87,6 +87,8 @@ class Pages(Edge):
         try:
             while not self.stopping.is_set():
                 self.beat()
+                if page is not None:
+                    page.look()
                 if page is not None and server.streams and (news := page.news()):
                     server.broadcast(news)
                 if page is not None:
@@ -155,16 +157,17 @@ class Heartbeat(Edge):
             found = health(self.sees(), self.clock.now(), time.monotonic())
             if found.is_well:
                 ping_at = time.monotonic() + self.every_s
-                self._ping()
+                self._say(self.ping())
             else:
                 self._say(f"no heartbeat: {found.status}, {found.reason}")
 
-    def _ping(self) -> None:
+    def ping(self) -> str:
+        """Fetch it once; what went wrong, in words that hold nothing of the URL, or nothing."""
         try:
             answer = self._http.get(self._path or "/")
-            self._say("" if answer.status < 400 else f"the heartbeat was answered with {answer.status}")
+            return "" if answer.status < 400 else f"the heartbeat was answered with {answer.status}"
         except (TryAgain, Refused) as fault:
-            self._say(f"the heartbeat did not get through: {fault.reason}")
+            return f"the heartbeat did not get through: {fault.reason}"
 
     def _say(self, what: str) -> None:
         if what != self._said:

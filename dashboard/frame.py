@@ -4,27 +4,33 @@ that are drawn come as numbers. A section that has not changed need not be sent 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import contract_selector
 import pnl_tracker
 import risk_manager
+from dashboard.headline import headline
 from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies, latency_s, rows
+from dashboard.paths import levels
 from dashboard.view import View
-from desk.state import Chain, Holding, Seeking, Settling, State
+from dashboard.words import contract_name
+from desk.state import Held, State
 from events import ChainRow, Mills, Outgoing, Position, Trade
 from signals import Gate
-from utils import clock_text, dollars, new_york, signed_dollars, to_mills
+from utils import CENT, clock_text, dollars, new_york, signed_dollars, to_mills
 
 if TYPE_CHECKING:
     from config import Config
+    from strategies.vwap.memory import Chain
 
 Section = dict[str, Any]
 
 TRADES_SHOWN = 30
 EQUITY_SHOWN = 1_000
+DAYS_SHOWN = 30
 ALERTS_SHOWN = 30
 NOTES_SHOWN = 40
 LINES_SHOWN = 60
@@ -37,6 +43,7 @@ def sections(config: Config, view: View, found: Health, lines: Sequence[str]) ->
     state = view.state
     return {
         "clock": clock(config, view),
+        "headline": head(config, view, found),
         "health": {"status": found.status, "reason": found.reason, "detail": found.detail},
         "why": why_no_buy(config, view),
         "gates": gates(config, view),
@@ -65,9 +72,25 @@ def clock(config: Config, view: View) -> Section:
         "cutoff_at": None if session is None else int(risk_manager.entry_cutoff(config, session)),
         "time_stop_at": None if session is None else int(risk_manager.time_stop(config, session)),
         "heard_at": int(view.heard_at) or None,
-        "chain_at": None if state.chain is None else int(state.chain.received_at),
+        "chain_at": None if view.vwap.chain is None else int(view.vwap.chain.received_at),
+        "warm_at": None if session is None else session.open_at + config.warmup_seconds,
+        "newest": view.newest + 1 if view.newest else None,
         "stopped": state.entries_stopped,
         "delay_s": round(view.delay_s, 1) if view.newest else None,
+    }
+
+
+def head(config: Config, view: View, found: Health) -> Section:
+    """The state line, the price and what today has made; `worth` of the open position, unless it cannot be known."""
+    kind, words = headline(config, view, found)
+    held, reading = view.held, view.reading
+    return {
+        "kind": kind,
+        "words": words,
+        "price": "" if reading is None else f"{reading.close:,.2f}",
+        "worth": "" if held is None else worth(config, view, held.position),
+        "today": signed_dollars(sum(trade.pnl or 0 for trade in view.state.trades_today)),
+        "count": len(view.state.trades_today),
     }
 
 
@@ -86,12 +109,12 @@ def point(view: View) -> list[float | None] | None:
 
 def why_no_buy(config: Config, view: View) -> str:
     """One sentence, the first that holds."""
-    state, reading = view.state, view.reading
-    if isinstance(state.phase, Holding):
-        return f"A position is open: {state.phase.position.contract}."
-    if isinstance(state.phase, Settling):
+    reading, chain = view.reading, view.vwap.chain
+    if view.held is not None:
+        return f"A position is open: {contract_name(view.held.position.contract)}."
+    if view.settling is not None:
         return "A position of an earlier session is being settled."
-    if isinstance(state.phase, Seeking):
+    if view.vwap.seeking is not None:
         return "A signal: fresh quotes of the tracked contracts are being asked for."
     if view.refusal is not None:
         return f"No BUY: {view.refusal}."
@@ -102,7 +125,7 @@ def why_no_buy(config: Config, view: View) -> str:
     missing = [gate_words(gate) for gate in reading.gates if not gate.ok]
     if missing:
         return f"No BUY: {'; '.join(missing)}."
-    why = "" if state.chain is None else state.chain.selection.why()
+    why = "" if chain is None else chain.selection.why()
     return f"No BUY: {why}." if why else "All conditions hold."
 
 
@@ -165,9 +188,10 @@ def light(number: str, name: str, ok: bool, value: str = "", wanted: str = "", r
 # --- contracts ---------------------------------------------------------------------------------------------------------
 
 
-def contracts(config: Config, state: State, chain: Chain | None) -> Section:
+def contracts(config: Config, view: View, chain: Chain | None) -> Section:
     """The tracked contracts, and why those around the money are not."""
-    if chain is None or state.session is None:
+    session, vwap = view.state.session, view.vwap
+    if chain is None or session is None:
         return {"tracked": [], "fallen": [], "emptied_by": "", "skew": ""}
     tracked = {row.contract for row in chain.selection.tracked}
     spot = next((row.underlying for row in chain.rows if row.underlying is not None), None)
@@ -176,19 +200,19 @@ def contracts(config: Config, state: State, chain: Chain | None) -> Section:
         key=lambda row: (abs(row.strike / 1000 - spot) if spot is not None else row.strike, row.contract),
     )[:FALLEN_SHOWN]
     fallen = sorted(others, key=lambda row: (row.strike, row.contract))
-    fresh = state.skew is not None and chain.received_at - state.skew_at <= risk_manager.CHAIN_MAX_AGE_S
+    fresh = vwap.skew is not None and chain.received_at - vwap.skew_at <= risk_manager.CHAIN_MAX_AGE_S
     return {
         "tracked": [contract(row) for row in chain.selection.tracked],
         "fallen": [
             contract(row)
             | {
-                "why": contract_selector.refused_by(row, chain.received_at, config, state.session)
+                "why": contract_selector.refused_by(row, chain.received_at, config, session)
                 or "less liquid than the tracked"
             }
             for row in fallen
         ],
         "emptied_by": chain.selection.emptied_by,
-        "skew": f"{100 * state.skew:+.1f} pp" if fresh and state.skew is not None else "",
+        "skew": f"{100 * vwap.skew:+.1f} pp" if fresh and vwap.skew is not None else "",
     }
 
 
@@ -200,6 +224,7 @@ def contract(row: ChainRow) -> Section:
         spread = f"{float(Fraction(quote.ask - quote.bid, middle)):.1%}"
     return {
         "contract": row.contract,
+        "name": contract_name(row.contract),
         "strike": dollars(row.strike),
         "delta": "" if row.delta is None else f"{row.delta:.2f}",
         "iv": "" if row.iv is None else f"{row.iv:.1%}",
@@ -221,40 +246,55 @@ def price(mills: Mills | None) -> str:
 
 
 def position(config: Config, view: View) -> Section | None:
-    phase = view.state.phase
-    if isinstance(phase, Settling):
-        return {"id": phase.position.id, "contract": phase.position.contract, "settling": True}
-    if not isinstance(phase, Holding):
+    if view.settling is not None:
+        held = view.settling.position
+        return {"id": held.id, "contract": held.contract, "settling": True, "name": contract_name(held.contract)}
+    seen = view.held
+    if seen is None:
         return None
-    held, mark = phase.position, phase.position.last_mark
-    fee = to_mills(config.fee_per_contract)
-    age = None if phase.quote_at is None else int(phase.quote_at)
+    held, mark = seen.position, seen.position.last_mark
+    age = None if seen.quote_at is None else int(seen.quote_at)
     return {
         "id": held.id,
         "contract": held.contract,
+        "name": contract_name(held.contract),
         "settling": False,
         "opened": clock_text(held.opened_at),
+        "opened_at": int(held.opened_at),
         "entry": dollars(held.entry),
         "mark": price(mark),
-        "quote": "" if phase.quote is None else f"{price(phase.quote.bid)} × {price(phase.quote.ask)}",
+        "quote": "" if seen.quote is None else f"{price(seen.quote.bid)} × {price(seen.quote.ask)}",
         "quote_at": age,
         "peak": dollars(held.peak),
         "change": "" if mark is None else f"{float(Fraction(mark, held.entry) - 1):+.1%}",
-        "worth": signed(pnl_tracker.if_sold_now(held, fee)),
+        "worth": worth(config, view, held),
         "real_entry": "" if held.real_entry is None else dollars(held.real_entry),
         "real_exit": "" if held.real_exit is None else dollars(held.real_exit),
         "skipped": held.skipped,
-        "real_worth": signed(pnl_tracker.own_if_sold_now(held, fee)),
-        "blind": blindness(view, phase),
-        "exits": exits(config, view, phase),
+        "real_worth": real_worth(config, view, held),
+        "blind": blindness(view, seen),
+        "nearest": nearest(config, view, seen),
+        "exits": exits(config, view, seen),
     }
+
+
+def worth(config: Config, view: View, held: Position) -> str:
+    """What selling now would make, fees off; empty while no price is trusted."""
+    is_blind = view.state.blind_since is not None
+    return "" if is_blind else signed(pnl_tracker.if_sold_now(held, to_mills(config.fee_per_contract)))
+
+
+def real_worth(config: Config, view: View, held: Position) -> str:
+    """What the owner has made of it, or would by selling now, fees off; empty if he told nothing, or no price is trusted."""
+    is_unknown = view.state.blind_since is not None and held.real_exit is None
+    return "" if is_unknown else signed(pnl_tracker.own_if_sold_now(held, to_mills(config.fee_per_contract)))
 
 
 def signed(mills: Mills | None) -> str:
     return "" if mills is None else signed_dollars(mills)
 
 
-def blindness(view: View, holding: Holding) -> str:
+def blindness(view: View, holding: Held) -> str:
     """Why the stops cannot fire now; empty while they can."""
     since = view.state.blind_since
     if since is not None:
@@ -264,14 +304,12 @@ def blindness(view: View, holding: Holding) -> str:
     return f"Quotes are not trusted: {holding.distrust}" if holding.distrust else ""
 
 
-def exits(config: Config, view: View, holding: Holding) -> list[Section]:
+def exits(config: Config, view: View, holding: Held) -> list[Section]:
     """Each exit, and how far it is: in dollars of the mark and in percent of it, or in seconds."""
-    held, session, reading = holding.position, view.state.session, view.reading
+    held, session = holding.position, view.state.session
     basis = risk_manager.stop_basis(held)
-    stop = basis * (1 - risk_manager.percent(config.stop_loss_percent))
-    hard = held.peak * (1 - risk_manager.percent(config.max_giveback_percent))
-    tight = held.peak * (1 - risk_manager.percent(config.tighten_giveback_percent))
-    below = reading is not None and reading.vwap_60 is not None and reading.close < reading.vwap_60
+    stop, hard, tight = levels(config, held)
+    below = is_below(view)
     since = held.below_since
     below_s = 0 if since is None or not view.newest else max(0, view.newest - since)
     stalled = view.state.stalled_since is not None
@@ -289,6 +327,23 @@ def exits(config: Config, view: View, holding: Holding) -> list[Section]:
     ]
 
 
+def is_below(view: View) -> bool:
+    """Whether the underlying stands below its one-minute VWAP."""
+    reading = view.reading
+    return reading is not None and reading.vwap_60 is not None and reading.close < reading.vwap_60
+
+
+def nearest(config: Config, view: View, holding: Held) -> Section | None:
+    """The price exit that the mark would reach first, of those that can fire; None while no price is trusted."""
+    held = holding.position
+    stop, hard, tight = levels(config, held)
+    can_fire = [("stop loss", stop), ("hard giveback", hard)]
+    if is_below(view) and view.state.stalled_since is None:
+        can_fire.append(("VWAP giveback", tight))
+    name, level = max(can_fire, key=lambda way: way[1])
+    return None if held.last_mark is None or view.state.blind_since is not None else distance(name, level, held, "")
+
+
 def way(name: str, level: str, away: str = "", note: str = "") -> Section:
     return {"name": name, "at": None, "level": level, "away": away, "note": note}
 
@@ -297,7 +352,8 @@ def distance(name: str, level: Fraction, held: Position, note: str) -> Section:
     mark = held.last_mark
     away = ""
     if mark is not None:
-        away = f"${float(mark - level) / 1000:,.3f} ({float((mark - level) / mark):.1%})"
+        sign = "-" if mark < level else ""
+        away = f"{sign}${abs(float(mark - level)) / 1000:,.3f} ({float((mark - level) / mark):.1%})"
     return way(name, f"${float(level) / 1000:,.3f}", away, note)
 
 
@@ -314,21 +370,48 @@ def trades(state: State) -> Section:
             curve.append([int(trade.closed_at), balance / 1000])
     return {
         "rows": [trade_row(trade) for trade in reversed(state.trades[-TRADES_SHOWN:])],
+        "today": None if state.day is None else state.day.isoformat(),
+        "days": days(state.trades),
         "curve": curve[-EQUITY_SHOWN:],
         "balance": signed_dollars(record.balance),
         "real": f"{signed_dollars(own)} in {told}" if told else "",
         "count": f"{record.wins}W-{record.losses}L",
+        "expectancy": ""
+        if not record.resolved
+        else signed_dollars(round(Fraction(record.balance, record.resolved * CENT)) * CENT),
         "rate": "" if record.win_rate is None else f"{record.win_rate:.1%}",
         "drawdown": signed_dollars(-record.max_drawdown),
     }
+
+
+def days(trades: Sequence[Trade]) -> list[Section]:
+    """What each of the last days with a trade has made, newest first."""
+    found: dict[date, list[Mills]] = {}
+    for trade in trades:
+        made = found.setdefault(new_york(trade.closed_at).date(), [])
+        if trade.pnl is not None:
+            made.append(trade.pnl)
+    return [
+        {
+            "day": f"{day:%a} {day.day} {day:%b %Y}",
+            "count": f"{sum(pnl > 0 for pnl in made)}W-{sum(pnl <= 0 for pnl in made)}L",
+            "pnl": signed_dollars(sum(made)),
+        }
+        for day, made in sorted(found.items(), reverse=True)[:DAYS_SHOWN]
+    ]
 
 
 def trade_row(trade: Trade) -> Section:
     return {
         "id": trade.id,
         "contract": trade.contract,
+        "name": contract_name(trade.contract),
+        "day": f"{new_york(trade.opened_at):%Y-%m-%d}",
         "opened": f"{new_york(trade.opened_at):%d %b %H:%M:%S}",
         "closed": clock_text(trade.closed_at),
+        "opened_at": int(trade.opened_at),
+        "closed_at": int(trade.closed_at),
+        "why": trade.reason,
         "entry": dollars(trade.entry),
         "exit": price(trade.exit),
         "peak": dollars(trade.peak),
@@ -346,12 +429,13 @@ def side(told: Mills | None) -> str:
 
 
 def marks(state: State) -> list[list[int | str]]:
-    """The day's entries and exits, for the chart."""
+    """The day's entries and exits, for the chart: when, which, at what price and why, of which trade."""
     found: list[list[int | str]] = []
     for trade in state.trades_today:
-        found += [[int(trade.opened_at), "BUY"], [int(trade.closed_at), "SELL"]]
-    if isinstance(state.phase, Holding):
-        found.append([int(state.phase.position.opened_at), "BUY"])
+        found.append([int(trade.opened_at), "BUY", dollars(trade.entry), trade.id])
+        found.append([int(trade.closed_at), "SELL", f"{price(trade.exit)} {trade.reason}", trade.id])
+    for held in (open_.position for open_ in state.open()):
+        found.append([int(held.opened_at), "BUY", dollars(held.entry), held.id])
     return found
 
 
@@ -392,13 +476,17 @@ def seconds(took: float) -> str:
 
 
 def notes(state: State) -> list[Section]:
-    """The day's signals, near misses and words by hand."""
+    """The day's signals, near misses and manual words."""
     shown_notes = []
     for note in reversed(state.noted[-NOTES_SHOWN:]):
         body = note.body
         told = body | {"price": dollars(int(price)) if isinstance(price := body.get("price"), int | float) else None}
         said = ", ".join(f"{key} {told[key]}" for key in ("refused", "who", "trade", "price", "why") if told.get(key))
         shown_notes.append(
-            {"at": clock_text(note.at), "kind": note.kind, "said": said or ("taken" if note.kind == "signal" else "")}
+            {
+                "at": clock_text(note.at),
+                "kind": note.kind.replace("_", " "),
+                "said": said or ("taken" if note.kind == "signal" else ""),
+            }
         )
     return shown_notes

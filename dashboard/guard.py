@@ -4,6 +4,7 @@
   listen on, literal addresses when it listens on all of them, and that of PUBLIC_URL. The port is looked at where we know it.
 - Without DASHBOARD_TOKEN, which only a loopback address may be, the page may be read by whoever is on this machine, and nothing
   may be done. With it, it opens everything: as a bearer, or once, for a cookie that lives twelve hours.
+- A link that was followed from another site (a mail, a messenger) may open a page, and asks for nothing else by that.
 - What is done needs a POST of our own page (Origin, Sec-Fetch-Site) and more than a cookie: the bearer, a link's token, or the
   page's own word, in a header. And it needs a second press: `promise` and `kept`.
 - No secret is ever in a URL that a server sees, and none is compared but in constant time.
@@ -19,8 +20,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from config import is_loopback
 from dashboard.server import Request
+from setting import is_loopback
 
 if TYPE_CHECKING:
     from config import Config
@@ -85,10 +86,24 @@ class Guard:
         scheme = "https" if self.is_encrypted and split.hostname == getattr(self._public, "hostname", None) else "http"
         return origin == f"{scheme}://{request.headers.get('host', '')}"
 
+    @staticmethod
+    def is_visit(request: Request) -> bool:
+        """Whether somebody followed a link: a whole document, and no frame, script or fetch of another site."""
+        said = tuple(request.headers.get(f"sec-fetch-{name}") for name in ("mode", "dest"))
+        return request.method == "GET" and said == ("navigate", "document") and "origin" not in request.headers
+
+    @staticmethod
+    def is_from_elsewhere(request: Request) -> bool:
+        """Whether another site sent the visitor: his browser holds our cookie back then, until he comes from ourselves."""
+        return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
     # --- who ---
 
     def reader(self, request: Request, now: float) -> bool:
-        return self.is_open or self._has_bearer(request) or self._has_session(request, now)
+        return self.is_open or self.knows_token(request, now)
+
+    def knows_token(self, request: Request, now: float) -> bool:
+        return self._has_bearer(request) or self._has_session(request, now)
 
     def doer(self, request: Request, now: float) -> Who | None:
         """Who may act by this request, links aside."""

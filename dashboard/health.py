@@ -7,7 +7,6 @@ from typing import Literal
 from msgspec import Struct
 
 from dashboard.view import View
-from desk.state import Holding
 from risk_manager import CHAIN_MAX_AGE_S
 
 STUCK_S = 5.0
@@ -71,8 +70,7 @@ def blind(view: View, now: float) -> Health | None:
     since = view.state.blind_since
     if since is None:
         return None
-    phase = view.state.phase
-    why = phase.distrust if isinstance(phase, Holding) else ""
+    why = "" if view.held is None else view.held.distrust
     return Health(
         "blind", "no trusted price of the held contract: stops cannot fire", f"for {now - since:.0f} s; {why}".rstrip("; ")
     )
@@ -105,7 +103,8 @@ def stale(view: View, now: float) -> Health | None:
         return Health("stale", "the feed is delayed", f"its bars come {view.delay_s:.0f} s late")
     if state.stalled_since is not None:
         return Health("stale", "no bars come", f"for {now - state.stalled_since:.0f} s")
-    since = max(state.started_at, session.open_at) if state.chain is None else state.chain.received_at
+    chain = view.vwap.chain
+    since = max(state.started_at, session.open_at) if chain is None else chain.received_at
     if now - since > CHAIN_MAX_AGE_S:
         return Health("stale", "no chain of today's calls comes", f"for {now - since:.0f} s")
     return None

@@ -18,7 +18,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies
 from dashboard.view import View
-from desk.state import Holding
 from events import AnyEvent
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -72,12 +71,12 @@ class Seen:
 def numbers(view: View, now: float) -> Numbers:
     """Name, words, value; money in dollars, ages in seconds."""
     state = view.state
-    record, phase = state.record, state.phase
+    record, held, chain = state.record, view.held, view.vwap.chain
     yield "desk_feed_age_seconds", "Since any symbol was heard", now - view.heard_at if view.heard_at else None
     yield "desk_bar_age_seconds", "Since the end of the newest bar", now - view.newest - 1 if view.newest else None
     yield "desk_bar_delay_seconds", "End of a bar to its arrival", view.delay_s if view.newest else None
-    yield "desk_chain_age_seconds", "Since the last chain", None if state.chain is None else now - state.chain.received_at
-    yield "desk_tracked_contracts", "Contracts followed", 0 if state.chain is None else len(state.chain.selection.tracked)
+    yield "desk_chain_age_seconds", "Since the last chain", None if chain is None else now - chain.received_at
+    yield "desk_tracked_contracts", "Contracts followed", 0 if chain is None else len(chain.selection.tracked)
     yield "desk_inbox_events", "Events waiting", view.waiting
     yield "desk_inbox_shed", "Superseded bars let go because the inbox was full", view.shed
     yield "desk_commits_waiting", "Commits on their way to the disk", len(state.pending)
@@ -89,9 +88,9 @@ def numbers(view: View, now: float) -> Numbers:
     yield "desk_wins", "Trades with a gain", record.wins
     yield "desk_losses", "Resolved trades without a gain", record.losses
     yield "desk_balance_dollars", "Lifetime P&L of the assumed fills", record.balance / MILL
-    yield "desk_position_open", "1 while a position is open", float(isinstance(phase, Holding))
-    if isinstance(phase, Holding):
-        position = phase.position
+    yield "desk_position_open", "1 while a position is open", float(held is not None)
+    if held is not None:
+        position = held.position
         mark = position.last_mark
         yield "desk_position_entry_dollars", "Assumed entry", position.entry / MILL
         yield "desk_position_peak_dollars", "Highest confirmed mark", position.peak / MILL
@@ -99,7 +98,7 @@ def numbers(view: View, now: float) -> Numbers:
         yield (
             "desk_quote_age_seconds",
             "Since the last fresh quote",
-            None if phase.quote_at is None else now - phase.quote_at,
+            None if held.quote_at is None else now - held.quote_at,
         )
 
 

@@ -18,10 +18,10 @@ from dashboard.chart import columns, since
 from dashboard.guard import Guard
 from dashboard.health import health
 from dashboard.past import Past
+from dashboard.paths import Paths
 from dashboard.sections import Sections, joined
 from dashboard.server import Answer, Request
 from dashboard.view import View
-from desk.state import Holding
 
 if TYPE_CHECKING:
     from config import Config
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=utf-8"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
-         ".svg": "image/svg+xml"}  # fmt: skip
+         ".svg": "image/svg+xml", ".png": "image/png", ".webmanifest": "application/manifest+json"}  # fmt: skip
 STATIC = Path(__file__).parent / "static"
-PUBLIC = ("login.html", "login.js", "act.html", "act.js", "page.css", "icon.svg", "shared.js")
-PRIVATE = ("index.html", "page.js", "charts.js", "past.js", "uPlot.iife.min.js", "uPlot.min.css")
+PUBLIC = ("login.html", "login.js", "act.html", "act.js", "page.css", "icon.svg", "shared.js", "manual.js", "service.js",
+          "desk.webmanifest", "icon-180.png", "icon-192.png", "icon-512.png")  # fmt: skip
+PRIVATE = ("index.html", "page.js", "cards.js", "chart.js", "session.js", "option.js", "equity.js", "signals.js", "past.js",
+           "lightweight-charts.js")  # fmt: skip
 CHART_KEPT_S = 5.0
 CORRECTED_EVERY_S = 2.0
 SILENCE_S = 15.0
@@ -64,6 +66,7 @@ class Page:
             "leader": config.leader,
         }
         self.past = past
+        self.paths = Paths(config)
         self._secret = None if config.dashboard_token is None else config.dashboard_token.get_secret_value()
         self._actions = Actions(guard, sees, clock.now, emit)
         self._files = {name: (STATIC / name).read_bytes() for name in (*PUBLIC, *PRIVATE)}
@@ -74,6 +77,11 @@ class Page:
         self._columns: dict[str, list[float | None]] = {}
         self._columns_at = float("-inf")
         self._chart: tuple[float, bytes] = (float("-inf"), b"")
+
+    def look(self) -> None:
+        """Take down what only the moment shows; to be called often, whether anybody looks or not."""
+        if (view := self._sees()) is not None:
+            self.paths.look(view)
 
     # --- the stream ---
 
@@ -98,7 +106,8 @@ class Page:
         now = time.monotonic()
         found = health(view, self._clock.now(), now)
         corrected = msgspec.json.encode(self._corrected.look(view, now))
-        return self._made.of(view, found, self._lines()) | {"corrected": corrected}
+        more = {"corrected": corrected, "option": msgspec.json.encode(self.paths.newest())}
+        return self._made.of(view, found, self._lines()) | more
 
     # --- requests ---
 
@@ -121,10 +130,13 @@ class Page:
     def _private(self, request: Request, path: str) -> Answer:
         knows = self._guard.reader(request, self._clock.now())
         if path == "/":
+            if not knows and self._guard.is_from_elsewhere(request):
+                return Answer(200, b"", TYPES[".html"], headers=(("Refresh", "0; url=/"),))
             return self._file("index.html" if knows else "login.html")
         second = re.fullmatch(r"/chart/([0-9]{1,12})", path)
+        trade = re.fullmatch(r"/trade/([A-Za-z0-9-]{1,40})", path)
         day = re.fullmatch(r"/days/([0-9]{4}-[0-9]{2}-[0-9]{2})(?:/([0-9]{1,3}))?", path)
-        if path not in ("/events", "/chart", "/me", "/days") and not (second or day) and path[1:] not in PRIVATE:
+        if path not in ("/events", "/chart", "/me", "/days") and not (second or day or trade) and path[1:] not in PRIVATE:
             return Answer(404, b"there is nothing here\n")
         if not knows:
             return Answer(401, b"a token is needed\n")
@@ -132,6 +144,8 @@ class Page:
             return self._stream(request)
         if path == "/chart" or second is not None:
             return self._chart_answer(None if second is None else int(second[1]))
+        if trade is not None:
+            return self._trade_answer(trade[1])
         if path == "/days":
             return self.past.listed()
         if day is not None:
@@ -163,6 +177,16 @@ class Page:
         if self._chart[0] < self._columns_at:
             self._chart = self._columns_at, zipped(self._columns).body
         return Answer(200, self._chart[1], JSON, headers=(("Content-Encoding", "gzip"),))
+
+    def _trade_answer(self, trade_id: str) -> Answer:
+        """The way of an option, null when this life of the worker has not seen it; and its trade, null while that is open."""
+        view, columns = self._sees(), self.paths.of(trade_id)
+        if view is None:
+            return told(503, {"says": "the desk has not begun yet"})
+        trade = next((trade for trade in reversed(view.state.trades) if trade.id == trade_id), None)
+        if trade is None and columns is None:
+            return Answer(404, b"there is nothing here\n")
+        return zipped({"columns": columns, "trade": None if trade is None else frame.trade_row(trade)})
 
     # --- the way in, and what may be done ---
 
@@ -198,8 +222,7 @@ class Page:
         trade_id, view = self._linked(request), self._sees()
         if trade_id is None or view is None:
             return told(401, {"says": "This link is too old, or not one of ours. Open the page instead."})
-        phase = view.state.phase
-        is_open = isinstance(phase, Holding) and phase.position.id == trade_id
+        is_open = any(held.position.id == trade_id for held in view.state.open())
         held = frame.position(self._config, view) if is_open else None
         closed = next((frame.trade_row(trade) for trade in view.state.trades if trade.id == trade_id), None)
         stopped = view.state.entries_stopped

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logger.of("past")
 
-FORMAT = 1
+FORMAT = 2
 PIECE_S = 300
 SHARE_IN_HOURS = 0.2
 NICE = 19

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+import logger
 from dashboard.guard import Guard
 from dashboard.health import Health, health, readiness
 from dashboard.metrics import CONTENT_TYPE, Seen, Work, exposition
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from config import Config
     from utils import Clock
 
+log = logger.of("http")
+
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; "
+    "worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
 )
 HEAD = (
     ("Content-Security-Policy", POLICY),
@@ -34,6 +37,10 @@ HEAD = (
 )
 HSTS = (("Strict-Transport-Security", "max-age=31536000"),)
 JSON = "application/json"
+PROBED = ("/health", "/ready")
+VISITED = ("/", "/act")
+REFUSED_TOLD_MAX = 20
+HOST_MAX_CHARS = 100
 
 
 class Routes:
@@ -44,22 +51,38 @@ class Routes:
     ) -> None:
         self._clock, self._guard, self._sees, self._work = clock, guard, sees, work
         self._page = page
+        self._refused: set[str] = set()
         self.head = HEAD + (HSTS if guard.is_encrypted else ())
         self._seen = Seen(sees, clock.now, self._health)
 
     def answer(self, request: Request) -> Answer:
-        if not self._guard.is_ours(request.headers.get("host")):
+        is_ours = self._guard.is_ours(request.headers.get("host"))
+        if not is_ours and request.path not in PROBED:
+            self._say_refused(request.headers.get("host", ""))
             return Answer(421, b"this server does not go by that name\n")
-        if not self._guard.is_same_site(request, strictly=request.method not in ("GET", "HEAD")):
+        followed = request.path in VISITED and self._guard.is_visit(request)
+        if not followed and not self._guard.is_same_site(request, strictly=request.method not in ("GET", "HEAD")):
             return Answer(403, b"not from another site\n")
-        if request.path in ("/health", "/ready", "/metrics"):
-            return self._numbers(request) if request.method in ("GET", "HEAD") else not_allowed("GET, HEAD")
+        if request.path in (*PROBED, "/metrics"):
+            return self._numbers(request, is_ours) if request.method in ("GET", "HEAD") else not_allowed("GET, HEAD")
         if self._page is None:
             return Answer(404, b"there is nothing here\n")
         return self._page.answer(request)
 
-    def _numbers(self, request: Request) -> Answer:
-        knows = self._guard.reader(request, self._clock.now())
+    def _say_refused(self, host: str) -> None:
+        """Each name once: whoever owns this server reads here how to let it in."""
+        if host in self._refused or len(self._refused) >= REFUSED_TOLD_MAX:
+            return
+        self._refused.add(host)
+        log.warning(
+            "a request for another name was refused; if the page is yours by that name, set PUBLIC_URL to its address",
+            host=host[:HOST_MAX_CHARS] or "none",
+        )
+
+    def _numbers(self, request: Request, is_ours: bool) -> Answer:
+        """A prober may call us what it likes; by a name that is not ours, only a token earns numbers."""
+        now = self._clock.now()
+        knows = self._guard.reader(request, now) if is_ours else self._guard.knows_token(request, now)
         if request.path == "/health":
             return told(self._health(), knows)
         if request.path == "/ready":

@@ -27,9 +27,9 @@ class Sections:
 
     def of(self, view: View, found: Health, lines: Sequence[str]) -> dict[str, bytes]:
         parts = frame.sections(self._config, view, found, lines)
-        chain = view.state.chain
+        chain = view.vwap.chain
         if chain is not self._chain:
-            self._chain, self._contracts = chain, _encode(frame.contracts(self._config, view.state, chain))
+            self._chain, self._contracts = chain, _encode(frame.contracts(self._config, view, chain))
         return {name: _encode(part) for name, part in parts.items()} | {"contracts": self._contracts}
 
 

@@ -13,7 +13,7 @@ import alerts
 import pnl_tracker
 import risk_manager
 from desk import delivery
-from desk.state import Held, Settling, Turn, trades_of
+from desk.state import Held, Settling, State, Turn, trades_of
 from desk.strategy import Scene
 from events import (
     Alert,
@@ -89,7 +89,7 @@ def take_word(turn: Turn[Any], event: OperatorSpoke) -> None:
 
     While the position is open, "I took it" says that he holds it. Of a closed trade, the note itself keeps his side.
     """
-    side = side_of(turn, event.trade_id)
+    side = side_of(turn.state, event.trade_id)
     why = "no such trade" if side is None else word_refusal(side, event)
     trade_id = None if side is None else side.id
     note: dict[str, float | str | None] = {"who": event.who, "price": event.price, "trade": trade_id}
@@ -121,14 +121,14 @@ def take_word(turn: Turn[Any], event: OperatorSpoke) -> None:
         delivery.answered(turn, alerts.sell_id(trade.id), event.who)
 
 
-def side_of(turn: Turn[Any], trade_id: str | None) -> Position | Trade | None:
-    """An open position (`trade_id` None: the only one), or a closed trade."""
-    held = turn.state.held
+def side_of(state: State, trade_id: str | None) -> Position | Trade | None:
+    """An open position (`trade_id` None: the only one), one that is settled, or a closed trade."""
+    held = state.held
     if trade_id is None and len(held) == 1:
         return next(iter(held.values())).position
     if trade_id in held:
         return held[trade_id].position
-    return next((trade for trade in reversed(turn.state.trades) if trade.id == trade_id), None)
+    return next((trade for trade in reversed(state.trades) if trade.id == trade_id), None)
 
 
 def word_refusal(side: Position | Trade, event: OperatorSpoke) -> str | None:

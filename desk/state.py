@@ -157,7 +157,7 @@ class Memory(Struct, frozen=True):
 
     remembered: Remembered
     state: State
-    owners: dict[str, Kept]
+    owners: dict[str, Kept] = {}
 
 
 def trades_of(trades: tuple[Trade, ...], day: datetime.date | None) -> tuple[Trade, ...]:

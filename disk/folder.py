@@ -7,7 +7,9 @@ which process holds it, and its date since when, for people.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -43,6 +45,23 @@ class DiskFailed(DiskTrouble):
     """The disk failed while writing. Stop the process, never retry: only a new start knows what is on the disk."""
 
     must_stop = True
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a living worker holds the folder. The kernel's list is asked where there is one, so that no start is in the way."""
+    try:
+        seen = (folder / LOCK_FILE).stat()
+        own = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
+        locks = Path("/proc/locks")
+        if locks.exists():
+            return any("FLOCK" in line and own in line.split() for line in locks.read_text().splitlines())
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class DataFolder:
@@ -132,6 +151,26 @@ def trouble(error: BaseException, what: str) -> DiskTrouble:
     """An OSError as what it means; an I/O error is the one that must stop the process."""
     failed = isinstance(error, OSError) and error.errno == errno.EIO
     return (DiskFailed if failed else DiskTrouble)(f"{what}: {why(error)}")
+
+
+def temporary_place(folder: Path) -> str:
+    """See that there is a place for temporary files: where this machine has none that can be written, `tmp` in `folder` is it.
+
+    What the owner should know of that, or nothing. DiskTrouble if it cannot be written either.
+    """
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        place = folder.absolute() / "tmp"
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+            with tempfile.TemporaryFile():
+                pass
+        except OSError as error:
+            raise trouble(error, "there is no temporary directory that can be written (set TMPDIR)") from error
+        return f"there is no temporary directory that can be written: {place} is used (TMPDIR names another)"
+    return ""
 
 
 def write_durably(path: Path, content: bytes) -> None:

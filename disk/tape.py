@@ -15,24 +15,24 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 import zstandard
 from msgspec import Struct
 
 import logger
-from config import Config, ConfigError, fields, is_secret, shown
-from desk.state import Memory
+from config import Config, ConfigError, fields, is_secret
 from events import AnyAction, AnyEvent
+from setting import shown
 from utils import new_york
 
 if TYPE_CHECKING:
-    from desk.desk import Desk
     from utils import Clock
 
 FLUSH_S = 0.5
 BACKLOG_MAX = 100_000
+FORMAT = 2
 LEVEL = 3
 SUFFIX = ".jsonl.zst"
 STAND_INS = {
@@ -53,13 +53,18 @@ class TapeError(Exception):
 
 
 class Head(Struct, frozen=True, tag="head"):
-    """The first line. `settings` are all of the environment, as one would write them; of a secret only that it is set."""
+    """The first line. `settings` are all of the environment, as one would write them; of a secret only that it is set.
+
+    `memory` is the desk's own, as JSON.
+    `format` is that of events and actions: what an earlier one holds can be read, and is not decided alike. `day`: the file's."""
 
     version: str
     begun_at: float
     settings: dict[str, str]
     warnings: tuple[str, ...]
-    memory: Memory
+    memory: msgspec.Raw
+    format: int = 1
+    day: str = ""
 
     def config(self) -> Config:
         """The same settings again, secrets replaced by stand-ins that decide alike. TapeError where they mean nothing any more."""
@@ -89,7 +94,24 @@ class Recorded(Struct, frozen=True, tag="batch", gc=False):
 
     events: list[AnyEvent]
     actions: msgspec.Raw = msgspec.Raw(b"[]")
-    raised: dict[str, str] = {}
+    raised: dict[str, str] | str = {}  # a word on tapes of the first format
+
+
+class Decider(Protocol):
+    """What the tape needs of the desk that it records."""
+
+    @property
+    def state(self) -> Any: ...
+    @property
+    def market(self) -> Any: ...
+    @property
+    def faults(self) -> Sequence[Any]: ...
+    def memory(self) -> Any: ...
+
+
+def raised_by(desk: Decider) -> dict[str, str]:
+    """The exceptions of the desk's last turn, by whose part failed."""
+    return {fault.owner: type(fault.raised).__name__ for fault in desk.faults}
 
 
 def settings_of(config: Config) -> dict[str, str]:
@@ -120,16 +142,15 @@ class Tape:
 
     # --- the decider's side ---
 
-    def begin(self, desk: Desk) -> None:
+    def begin(self, desk: Decider) -> None:
         """A life begins: what the desk knows before its first event."""
         self._head(desk, new_york(self.clock.now()).date())
         self._thread.start()
 
-    def take(self, desk: Desk, events: Sequence[AnyEvent], actions: Sequence[AnyAction] = ()) -> None:
+    def take(self, desk: Decider, events: Sequence[AnyEvent], actions: Sequence[AnyAction] = ()) -> None:
         """Keep a batch that was just decided. Costs a microsecond; never waits, never raises."""
         if not self.ended:
-            raised = {fault.owner: type(fault.raised).__name__ for fault in desk.faults}
-            self._box.append(Batch(events, actions, raised))
+            self._box.append(Batch(events, actions, raised_by(desk)))
             if len(self._box) > BACKLOG_MAX:
                 self.ended = "the disk does not keep up"
         day = desk.state.day
@@ -142,10 +163,11 @@ class Tape:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def _head(self, desk: Desk, day: date) -> None:
+    def _head(self, desk: Decider, day: date) -> None:
         self._day, self.ended = day, ""
         settings = settings_of(self.config)
-        self._box.append(Head(self.version, self.clock.now(), settings, self.config.warnings, desk.memory()))
+        memory = msgspec.Raw(msgspec.json.encode(desk.memory()))
+        self._box.append(Head(self.version, self.clock.now(), settings, self.config.warnings, memory, FORMAT, str(day)))
 
     # --- the disk's side ---
 
@@ -180,7 +202,7 @@ class Tape:
 
     def _open(self, head: Head) -> None:
         moment = new_york(head.begun_at)
-        folder = self.folder / str(self._day_of(head))
+        folder = self.folder / head.day
         folder.mkdir(parents=True, exist_ok=True)
         for old in days(self.folder)[: -self.config.tape_days]:
             rmtree(self.folder / str(old), ignore_errors=True)
@@ -192,10 +214,6 @@ class Tape:
             path = folder / f"{moment:%H%M%S}-{more}{SUFFIX}"
         self._file = path.open("xb", buffering=0)
         self._press = zstandard.ZstdCompressor(level=LEVEL).compressobj()
-
-    @staticmethod
-    def _day_of(head: Head) -> date:
-        return head.memory.state.day or new_york(head.begun_at).date()
 
     def _write(self, lines: list[bytes]) -> None:
         if self._file is None or not lines:

@@ -10,6 +10,8 @@ from events.market import Bar, ChainRow, Mills, Quote, Right, Source
 
 
 class Event(Struct, frozen=True, tag=True, kw_only=True):
+    """What came in. An `underlying` or a `symbol` that is empty is the only one there was, on tapes of the first format."""
+
     at: float
 
 
@@ -49,14 +51,14 @@ class BackfillFailed(Event, frozen=True, kw_only=True):
 class ProfileArrived(Event, frozen=True, kw_only=True):
     """Average volume of each regular minute over the last full sessions; `sessions` are the dates it was made of."""
 
-    symbol: str
+    symbol: str = ""
     date: str
     minutes: tuple[float, ...]
     sessions: tuple[str, ...]
 
 
 class ProfileFailed(Event, frozen=True, kw_only=True):
-    symbol: str
+    symbol: str = ""
     date: str
     reason: str
 
@@ -64,7 +66,7 @@ class ProfileFailed(Event, frozen=True, kw_only=True):
 class ChainArrived(Event, frozen=True, kw_only=True):
     """Every page of one expiry and right. `asked_at` orders answers: an older question never replaces a newer one."""
 
-    underlying: str
+    underlying: str = ""
     asked_at: float
     right: Right
     expiration: str
@@ -72,7 +74,7 @@ class ChainArrived(Event, frozen=True, kw_only=True):
 
 
 class ChainFailed(Event, frozen=True, kw_only=True):
-    underlying: str
+    underlying: str = ""
     right: Right
     reason: str
     refused: bool = False

@@ -1,12 +1,12 @@
-"""Second bars from files: the columns of `timestamp_ns_utc, open, high, low, close, volume, vwap`, as CSV (gzip too) or Parquet.
+"""Second bars in columns, as the store keeps them (Parquet), and which of a session's bars are true.
 
-`timestamp_ns_utc` is the start of the bar. A file may hold many days; `sessions_of` parts it. What is malformed is an error that
-names file and line: a replay of damaged data is no measurement.
+`timestamp_ns_utc` is the start of the bar. Bars of many days may be together; `sessions_of` parts them. What people bring as files is
+read by `replay.files`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from events import Bar
+from market.seconds import APART
 from replay.show import ReplayError
+from signals import Leader
 from utils import Session, SessionCalendar, new_york
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NAMES = ("open", "high", "low", "close", "volume", "vwap")
-NEEDED = ("timestamp_ns_utc", *NAMES)
 NS = 1_000_000_000
 VWAP_OUTSIDE = 0.01
 
@@ -60,55 +61,41 @@ class Seconds:
         return cls(np.empty(0, np.int64), empty, empty, empty, empty, empty, empty)
 
 
-def read(path: Path) -> Seconds:
-    """The bars of a file, sorted; of a second that is there twice, the last. ReplayError says what is wrong with it."""
+def kept(path: Path) -> Seconds:
+    """The bars of a file of the store, as `write` wrote it. ReplayError where it is damaged."""
     import polars
 
     try:
-        if path.suffix == ".parquet":
-            table = polars.read_parquet(path)
-        else:
-            table = polars.read_csv(path, infer_schema_length=None)
+        table = polars.read_parquet(path, parallel="none")  # the sessions are side by side already
+        # all columns at once: a page of memory that is new costs more than what is written to it; whole seconds are exact so
+        every = table.select("timestamp_ns_utc", *NAMES).cast(polars.Float64).to_numpy(writable=True)
+        bars = Seconds((every[:, 0] / NS).astype(np.int64), *(every[:, place] for place in range(1, len(NAMES) + 1)))
     except FileNotFoundError:
         raise ReplayError(f"{path} is not there") from None
-    except (OSError, polars.exceptions.PolarsError) as fault:
-        raise ReplayError(f"{path} cannot be read: {str(fault).splitlines()[0]}") from None
-    if missing := [name for name in NEEDED if name not in table.columns]:
-        raise ReplayError(f"{path} has no column {', '.join(missing)}")
-    try:
-        starts = table["timestamp_ns_utc"].cast(polars.Int64).to_numpy(writable=True)
-        columns = [table[name].cast(polars.Float64).to_numpy(writable=True) for name in NAMES]  # a null is NaN
-    except (polars.exceptions.PolarsError, TypeError, ValueError) as fault:
-        raise ReplayError(f"{path}: {str(fault).splitlines()[0]}") from None
-    if not len(starts):
-        raise ReplayError(f"{path} has no rows")
-    bars = Seconds(starts // NS, *columns)
-    refuse_malformed(path, starts, bars)
-    if np.all(bars.start[1:] > bars.start[:-1]):
-        return bars
-    order = np.argsort(bars.start, kind="stable")
-    ordered = Seconds(bars.start[order], *(getattr(bars, name)[order] for name in NAMES))
-    return ordered.take(np.append(ordered.start[1:] != ordered.start[:-1], True))
+    except (OSError, polars.exceptions.PolarsError, polars.exceptions.PanicException, TypeError) as fault:
+        raise ReplayError(f"{path} is damaged: {(str(fault).splitlines() or [''])[0]}") from None
+    if not is_sound(bars):
+        raise ReplayError(f"{path} is damaged: it holds what the feed would not send")
+    return bars
 
 
-def refuse_malformed(path: Path, starts: Ints, bars: Seconds) -> None:
-    """ReplayError for the first row that the feed's own rules would drop."""
-    good = (starts % NS == 0) & (bars.volume >= 0) & (bars.volume < np.inf) & (bars.low > 0) & (bars.high < np.inf)
+def is_sound(bars: Seconds) -> bool:
+    """Whether the bars are in order, and none is what the feed's own rules would drop."""
+    low, high = bars.low, bars.high
+    sound = (bars.volume >= 0) & (bars.volume < np.inf) & (low > 0) & (high < np.inf)
     for price in (bars.open, bars.close):
-        good &= (bars.low <= price) & (price <= bars.high)
-    good &= (bars.vwap >= bars.low * (1 - VWAP_OUTSIDE)) & (bars.vwap <= bars.high * (1 + VWAP_OUTSIDE))
-    if not good.all():
-        row = int(np.argmin(good))
-        raise ReplayError(f"{path}, row {row + 1}: no well-formed bar of one second ({int((~good).sum())} such rows)")
+        sound &= (low <= price) & (price <= high)
+    sound &= (bars.vwap >= low * (1 - VWAP_OUTSIDE)) & (bars.vwap <= high * (1 + VWAP_OUTSIDE))
+    return bool(sound.all() and (bars.start[1:] > bars.start[:-1]).all())
 
 
 def calendar_of(first: date, last: date) -> SessionCalendar:
     return SessionCalendar(first, last)
 
 
-def days_of(bars: Seconds) -> tuple[date, date]:
+def days_of(starts: Ints) -> tuple[date, date]:
     """The New York dates of the first and the last bar."""
-    return new_york(float(bars.start[0])).date(), new_york(float(bars.start[-1])).date()
+    return new_york(float(starts[0])).date(), new_york(float(starts[-1])).date()
 
 
 def sessions_of(bars: Seconds, calendar: SessionCalendar) -> list[Session]:
@@ -120,15 +107,31 @@ def sessions_of(bars: Seconds, calendar: SessionCalendar) -> list[Session]:
     return [session for session in found.values() if len(bars.between(session.open_at, session.close_at))]
 
 
-def load(paths: Sequence[Path]) -> Seconds:
-    """The bars of several files, in order of time; ReplayError where two hold the same second."""
-    parts = sorted((read(path) for path in paths), key=lambda part: int(part.start[0]))
-    if len(parts) == 1:
-        return parts[0]
-    joined = Seconds(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("start", *NAMES)))
-    if not np.all(joined.start[1:] > joined.start[:-1]):
-        raise ReplayError("two of the files hold the same seconds")
-    return joined
+def true_bars(bars: Seconds, session: Session) -> Seconds:
+    """The bars of a session that the windows take for true, once all are known: bad prints are left out.
+
+    Two neighbours more than 2 % apart are rare, and where there are none every bar is true; else the windows' own rule is asked.
+    """
+    inside = bars.between(session.open_at, session.close_at)
+    if (np.abs(np.diff(inside.close)) <= inside.close[:-1] * APART).all():
+        return inside
+    windows = Leader(session)
+    for bar in inside.bars(""):
+        windows.add(bar)
+    closes = np.array(windows.closes())
+    places = inside.start - session.open_at
+    taken = places < len(closes)
+    taken[taken] = closes[places[taken]] > 0
+    return inside.take(taken)
+
+
+def opening_price(bars: Seconds) -> float:
+    """Where the underlying opened by its true bars: the first that the next agrees with, so that one bad print moves no chain."""
+    close = bars.close
+    agree = np.flatnonzero(np.abs(np.diff(close)) <= close[:-1] * APART)
+    first = int(agree[0]) if len(agree) else 0
+    opened = float(bars.open[first])
+    return opened if abs(opened - close[first]) <= close[first] * APART else float(close[first])
 
 
 def write(path: Path, bars: Seconds) -> None:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from config import Config, ConfigError, load
+from contract_selector import band
 from events import Bar
 from replay import store
-from replay.bars import NAMES, Seconds, read
+from replay.bars import NAMES, Seconds, kept
 from replay.history import PIECE_S as QUOTES_PIECE_S
 from replay.history import History, strikes_of, table_of
 from replay.show import OK, ReplayError, as_json, console, progress
@@ -132,7 +133,7 @@ def fetch_options(fetcher: Fetcher, chosen: Namespace, sessions: list[Session]) 
     wanted: dict[date, list[int]] = {}
     for session in sessions:
         file = store.file_of(folder, symbol, "second", session.date)
-        inside = read(file).between(session.open_at, session.close_at) if file.exists() else Seconds.none()
+        inside = kept(file).between(session.open_at, session.close_at) if file.exists() else Seconds.none()
         if len(inside):
             wanted[session.date] = strikes_of(fetcher.config, session, float(inside.low.min()), float(inside.high.max()))
     jobs = [
@@ -155,7 +156,7 @@ def fetch_options(fetcher: Fetcher, chosen: Namespace, sessions: list[Session]) 
     finally:
         for day, strikes in wanted.items():
             if all(store.contract_file(folder, symbol, day, strike).exists() for strike in strikes):
-                store.keep_strikes(folder, symbol, day, strikes)
+                store.keep_calls(folder, symbol, day, store.Calls(strikes, band(fetcher.config)))
     return {
         "contracts_fetched": len(jobs) - not_traded,
         "contracts_there_already": sum(map(len, wanted.values())) - len(jobs),

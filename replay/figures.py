@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from events import Trade
+from replay.by_date import ByDate
 from replay.paths import Closed
-from replay.worth import equity
 from signals import Reading
 from utils import NEW_YORK, clock_text
 
@@ -25,7 +25,7 @@ GATES = ("1 VWAP 1m", "2 VWAP 5m", "3 rising", "4 surge", "5 momentum", "6 rel. 
 BLUE, ORANGE, GREEN, RED, GREY, PALE = "#2563eb", "#d97706", "#15803d", "#dc2626", "#6b7280", "#d1d5db"
 GAP_S = 60.0
 BLIND_S = 10.0
-WIDE_IN, NARROW_IN = 11.0, 4.6  # of a desk's screen and of a phone's
+WIDTH_IN = 11.0
 
 
 class Mark(NamedTuple):
@@ -46,11 +46,11 @@ class Limits(NamedTuple):
     tight: float
 
 
-def new_figure(rows: Sequence[float], width: float, height: float) -> tuple[Figure, list[Any]]:
+def new_figure(rows: Sequence[float], height: float) -> tuple[Figure, list[Any]]:
     """A figure with panels of these relative heights, one above the other, without a display."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
     panels = figure.subplots(len(rows), 1, sharex=True, height_ratios=list(rows), squeeze=False)[:, 0]
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
@@ -58,21 +58,20 @@ def new_figure(rows: Sequence[float], width: float, height: float) -> tuple[Figu
     return figure, list(panels)
 
 
-def legend_above(panel: Any, width: float, columns: int) -> None:
+def legend_above(panel: Any, columns: int) -> None:
     """Over the panel, where it hides nothing."""
-    most = columns if width >= WIDE_IN else 3
-    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9, ncols=most, frameon=False, columnspacing=1.2)
+    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9, ncols=columns, frameon=False, columnspacing=1.2)
 
 
 def moments(times: Sequence[float]) -> list[datetime]:
     return [datetime.fromtimestamp(at, UTC).astimezone(NEW_YORK) for at in times]
 
 
-def clock_axis(panel: Any, seconds: float, width: float) -> None:
+def clock_axis(panel: Any, seconds: float) -> None:
     """New York time along the bottom, with seconds where the whole is short."""
     from matplotlib.dates import AutoDateLocator, DateFormatter
 
-    locator = AutoDateLocator(tz=NEW_YORK, minticks=3, maxticks=9 if width >= WIDE_IN else 5)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(tz=NEW_YORK, minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
     panel.xaxis.set_major_locator(locator)
     words = "%H:%M:%S" if seconds < 600 else "%H:%M"
     panel.xaxis.set_major_formatter(DateFormatter(words, tz=NEW_YORK))  # type: ignore[no-untyped-call]
@@ -91,14 +90,12 @@ def broken(items: Sequence[T], time_of: Callable[[T], float], gap_s: float) -> l
 # --- a session ---------------------------------------------------------------------------------------------------------
 
 
-def session_figure(
-    told: Sequence[Reading], trades: Sequence[Trade], blind: Sequence[tuple[float, float]] = (), width: float = WIDE_IN
-) -> Figure:
+def session_figure(told: Sequence[Reading], trades: Sequence[Trade], blind: Sequence[tuple[float, float]] = ()) -> Figure:
     """Price and VWAPs with entries and exits; volume against its 95th percentile; the conditions as a strip.
 
     `blind`: spans of Unix seconds in which the feed was away. Lines break where a minute or more has no bar.
     """
-    figure, (price, volume, strip) = new_figure((5, 2, 2.2), width, 8.4 if width >= WIDE_IN else 7.6)
+    figure, (price, volume, strip) = new_figure((5, 2, 2.2), 8.4)
     rows = broken(told, lambda reading: reading.start, GAP_S)
     at = moments([moment for moment, _ in rows])
 
@@ -115,7 +112,7 @@ def session_figure(
             start, end = moments((first, last))
             panel.axvspan(start, end, color=RED, alpha=0.12, linewidth=0, label=None if number else "feed away")
     price.set_ylabel("dollars")
-    legend_above(price, width, 6)
+    legend_above(price, 6)
     volume.vlines(at, 0, column("volume"), color=GREY, linewidth=0.5, alpha=0.7)
     volume.plot(at, column("volume_p95"), color=ORANGE, linewidth=1.2, label="95th percentile")
     p95 = [value for value in column("volume_p95") if value == value]
@@ -124,7 +121,7 @@ def session_figure(
     volume.yaxis.set_major_formatter(lambda shares, _: f"{shares:,.0f}")
     volume.legend(loc="upper right", fontsize=9)
     gates_strip(strip, at, [reading for _, reading in rows])
-    clock_axis(strip, rows[-1][0] - rows[0][0], width)
+    clock_axis(strip, rows[-1][0] - rows[0][0])
     return figure
 
 
@@ -168,11 +165,9 @@ def near(closes: dict[int, float], at: float) -> float:
 # --- a position --------------------------------------------------------------------------------------------------------
 
 
-def position_figure(
-    marks: Sequence[Mark], entry: float, limits: Limits, closed: Trade | None, width: float = WIDE_IN
-) -> Figure:
+def position_figure(marks: Sequence[Mark], entry: float, limits: Limits, closed: Trade | None) -> Figure:
     """A position's mark between bid and ask, with its entry, peak, stop and giveback lines; `closed` None: it is still open."""
-    figure, (panel,) = new_figure((1,), width, 4.2)
+    figure, (panel,) = new_figure((1,), 4.2)
     rows = broken(marks, lambda mark: mark.at, BLIND_S)
     at = moments([moment for moment, _ in rows])
 
@@ -196,36 +191,49 @@ def position_figure(
             label=f"exit {clock_text(closed.closed_at)}", zorder=5,
         )  # fmt: skip
     panel.set_ylabel("dollars")
-    legend_above(panel, width, 8)
-    clock_axis(panel, rows[-1][0] - rows[0][0], width)
+    legend_above(panel, 8)
+    clock_axis(panel, rows[-1][0] - rows[0][0])
     return figure
 
 
 # --- many sessions -----------------------------------------------------------------------------------------------------
 
 
-def equity_figure(trades: Sequence[Closed], width: float = WIDE_IN) -> Figure:
-    figure, (panel,) = new_figure((1,), width, 4.0)
-    curve = np.array([0.0, *equity(trades)])
-    panel.step(range(len(curve)), curve, where="post", color=BLUE, linewidth=1.5, label="balance")
+def equity_figure(dates: ByDate) -> Figure:
+    """The balance at each session's end; below it the underlying bought and held, in the same unit."""
+    figure, (panel, held) = new_figure((3, 2), 5.6)
+    days = [day.date for day in dates.days]
+    curve = np.array([day.equity for day in dates.days])
+    panel.step(days, curve, where="post", color=BLUE, linewidth=1.5, label="equity")
     below = {"step": "post", "color": RED, "alpha": 0.15, "label": "below its high"}
-    panel.fill_between(range(len(curve)), curve, np.maximum.accumulate(curve), **below)
-    panel.axhline(0, color=GREY, linewidth=0.8)
-    panel.set_xlabel("trades")
-    panel.set_ylabel("dollars")
-    panel.legend(loc="best", fontsize=9)
+    panel.fill_between(days, curve, np.maximum.accumulate(np.maximum(curve, 0.0)), **below)
+    held.plot(
+        days, [nan if day.held is None else day.held for day in dates.days], color=ORANGE, label="100 shares of IWM held"
+    )
+    for one in (panel, held):
+        one.axhline(0, color=GREY, linewidth=0.8)
+        one.set_ylabel("dollars")
+        one.legend(loc="best", fontsize=9)
     return figure
 
 
-def distribution_figure(trades: Sequence[Closed], width: float = WIDE_IN) -> Figure:
+def distribution_figure(trades: Sequence[Closed]) -> Figure:
     """How often which P&L; no bar holds gains and losses both."""
-    figure, (panel,) = new_figure((1,), width, 3.6)
+    figure, (panel,) = new_figure((1,), 3.6)
+    edges, counts = bins_of(trades)
+    colours = [GREEN if left >= 0 else RED for left in edges[:-1]]
+    panel.bar(
+        edges[:-1], counts, width=[right - left for left, right in pairwise(edges)], align="edge", color=colours, alpha=0.8
+    )
+    panel.set_xlabel("P&L of a trade, dollars")
+    panel.set_ylabel("trades")
+    return figure
+
+
+def bins_of(trades: Sequence[Closed]) -> tuple[list[float], list[int]]:
+    """Edges in dollars and counts of the distribution of P&L; zero is an edge."""
     pnl = np.array([trade.pnl / 1000 for trade in trades])
     step = max(float(np.ptp(pnl)), 1.0) / min(40, max(10, len(pnl) // 3))
     first, last = np.floor(pnl.min() / step), np.floor(pnl.max() / step)
     counts, edges = np.histogram(pnl, bins=np.arange(first, last + 2) * step)
-    colours = [GREEN if left >= 0 else RED for left in edges[:-1]]
-    panel.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colours, alpha=0.8)
-    panel.set_xlabel("P&L of a trade, dollars")
-    panel.set_ylabel("trades")
-    return figure
+    return edges.tolist(), counts.tolist()

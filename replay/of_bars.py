@@ -19,13 +19,16 @@ from rich.text import Text
 import pnl_tracker
 from config import Config
 from events import Bar, Noted, Trade
-from replay import paths, redo, setting, store
-from replay.bars import NS, calendar_of, days_of, load, sessions_of
-from replay.quotes import assumed_of, quotes_of
-from replay.show import OK, ReplayError, as_json, console, mark_of, progress, trade_row, trades_table
+from replay import head, paths, redo, setting, store
+from replay.bars import NS
+from replay.files.bars import Account
+from replay.files.profile import profile
+from replay.head import Head
+from replay.quotes import assumed_of, quotes_of, recorded_of
+from replay.show import OK, ReplayError, as_json, console, many, mark_of, named, progress, trade_row, trades_table
 from replay.world import Options
 from signals import Reading, Windows
-from utils import SessionCalendar, clock_text, signed_dollars
+from utils import Session, SessionCalendar, clock_text, signed_dollars
 
 
 @dataclass(frozen=True)
@@ -34,42 +37,42 @@ class Given:
 
     config: Config
     calendar: SessionCalendar
-    days: list[paths.Day]
-    recorded: list[Path | None]
+    source: store.Source
+    sessions: list[Session]
+    recorded: dict[date, Path]
     delay_s: float
+
+    @cached_property
+    def days(self) -> list[paths.Day]:
+        """The bars of each session."""
+        return [self.source.day(session, self.calendar) for session in self.sessions]
 
     @cached_property
     def markets(self) -> list[Options]:
         """The option quotes of each session."""
-        return [quotes_of(day, self.config, path) for day, path in zip(self.days, self.recorded, strict=True)]
+        return [quotes_of(day, self.config, self.recorded.get(day.session.date)) for day in self.days]
 
     @property
     def assumed(self) -> list[str]:
-        """What of the result is modelled or assumed, in words."""
-        told = [*assumed_of(self.markets), f"bars taken to arrive {self.delay_s:g} s after their end"]
-        if not len(self.days[0].leader):
-            told.append("no SPY given: condition 7 cannot hold")
-        if self.days[0].profile is None:
-            told.append("no profile given: condition 6 cannot hold")
-        return told
+        """What of the result is modelled or assumed, and what was read, in words."""
+        return [*assumed_of(self.markets), f"bars taken to arrive {self.delay_s:g} s after their end", *self.source.words]
+
+    @property
+    def accounts(self) -> list[Account]:
+        """What became of every row of the files of bars."""
+        return self.source.accounts if isinstance(self.source, store.Filed) else []
 
 
 def given(chosen: Namespace) -> Given:
     """The sessions of the files. ReplayError where a file cannot be used."""
     if day := redo.day_of(chosen.what[0]):
         return of_store(chosen, day)
-    files = [Path(name) for name in chosen.what]
-    bars = load(files)
-    leader = load([chosen.spy]) if chosen.spy else None
-    profile = setting.profile_of(chosen.profile) if chosen.profile else None
-    calendar = calendar_of(*days_of(bars))
-    found = sessions_of(bars, calendar)
-    if not found:
-        raise ReplayError("the files have no bar in regular hours of a trading day")
-    days = [paths.day_of(bars, leader, session, profile, chosen.seed) for session in found]
-    beside = store.Filed(tuple(files), chosen.spy, profile)
-    recorded = [chosen.options or beside.options(session) for session in found]
-    return Given(setting.config_of(setting.settings_of(chosen.set)), calendar, days, recorded, chosen.delay)
+    config = setting.config_of(setting.settings_of(chosen.set))
+    minutes = profile(chosen.profile) if chosen.profile else None
+    source = store.Filed(tuple(Path(name) for name in chosen.what), chosen.spy, minutes, chosen.seed)
+    dates = source.session_dates(date.min, date.max)
+    calendar, sessions = store.sessions(source, dates[0], dates[-1])
+    return Given(config, calendar, source, sessions, recorded_of(source, sessions, chosen.options), chosen.delay)
 
 
 def of_store(chosen: Namespace, day: date) -> Given:
@@ -77,11 +80,10 @@ def of_store(chosen: Namespace, day: date) -> Given:
     if chosen.spy or len(chosen.what) > 1:
         raise ReplayError("a day of the store is one day, with the SPY of the store")
     config = setting.config_of(setting.settings_of(chosen.set))
-    profile = setting.profile_of(chosen.profile) if chosen.profile else None
-    source = store.Stored(chosen.data_dir, config.symbol, config.leader, profile, chosen.seed)
-    calendar, (session,) = store.sessions(source, day, day)
-    recorded = [chosen.options or source.options(session)]
-    return Given(config, calendar, [source.day(session, calendar)], recorded, chosen.delay)
+    minutes = profile(chosen.profile) if chosen.profile else None
+    source = store.Stored(chosen.data_dir, config.symbol, config.leader, minutes, chosen.seed)
+    calendar, sessions = store.sessions(source, day, day)
+    return Given(config, calendar, source, sessions, recorded_of(source, sessions, chosen.options), chosen.delay)
 
 
 def run(chosen: Namespace) -> int:
@@ -97,14 +99,17 @@ def run(chosen: Namespace) -> int:
         noted += sat.noted
     record = pnl_tracker.fold(trades)
     signals = [note for note in noted if note.kind == "signal"]
+    top = head_of(chosen, known)
     if chosen.json:
         as_json(
             {
                 "ok": True,
+                "head": top,
                 "source": "files",
                 "sessions": [day.session.date for day in known.days],
+                "files": known.accounts,
                 "bars": sum(len(day.own) for day in known.days),
-                "modelled": known.assumed,
+                "modelled": top.words,
                 "settings": known.config.non_defaults(),
                 "signals": len(signals),
                 "refused": [
@@ -117,11 +122,12 @@ def run(chosen: Namespace) -> int:
             }
         )
         return OK
-    tell_head(known)
+    head.tell(top)
     console.print(trades_table(trades, f"{known.days[0].session.date}…{known.days[-1].session.date}", quotes))
     for note in refused(noted):
-        console.print(Text(f"{clock_text(note.at)} {note.kind}: {note.body['refused']}", style="dim"))
-    console.print(f"{len(signals)} signals, {record.wins}W-{record.losses}L, {signed_dollars(record.balance)}")
+        console.print(Text(f"{clock_text(note.at)} {note.kind}: {named(str(note.body['refused']))}", style="dim"))
+    counts = (many(len(signals), "signal"), many(record.wins, "win"), many(record.losses, "loss"))
+    console.print(f"{', '.join(counts)}, {signed_dollars(record.balance)}")
     return OK
 
 
@@ -130,11 +136,10 @@ def refused(noted: list[Noted]) -> list[Noted]:
     return [note for note in noted if note.kind in ("signal", "near miss") and note.body.get("refused")]
 
 
-def tell_head(known: Given) -> None:
-    for words in known.assumed:
-        console.print(Text(f"{mark_of(words)}  {words}", style="yellow"))
-    for name, text in known.config.non_defaults().items():
-        console.print(Text(f"{name}={text}", style="dim"))
+def head_of(chosen: Namespace, known: Given) -> Head:
+    """The head of an answer about these sessions."""
+    days = [day.session.date for day in known.days]
+    return head.made(chosen, days, known.config, known.assumed, seeds=head.seeds_of(chosen, known.assumed))
 
 
 # --- every second's readings -------------------------------------------------------------------------------------------
@@ -203,8 +208,18 @@ def signals(chosen: Namespace) -> int:
     held = int(table["signal"].sum())
     if chosen.json:
         as_json(
-            {"ok": True, "out": chosen.out, "rows": len(table), "signals": held, "settings": known.config.non_defaults()}
+            {
+                "ok": True,
+                "out": chosen.out,
+                "rows": len(table),
+                "signals": held,
+                "files": known.accounts,
+                "read": known.source.words,
+                "settings": known.config.non_defaults(),
+            }
         )
     else:
+        for words in known.source.words:
+            console.print(Text(f"{mark_of(words)}  {words}", style="yellow"))
         console.print(f"{len(table):,} seconds, {held} of them signals: {chosen.out}")
     return OK

@@ -2,8 +2,8 @@
 
 The desk is led through the day's tapes again; at the end of every second that they know, the page's sections are made of it as they
 are made live, and what has changed is written down. A piece of the day is five minutes: all sections at its first second, then the
-changes. The charts hold each second as it was when it was the newest, and what history filled in besides. Exit codes: 0 done, 2 it
-could not be done, and why in one line.
+changes. The charts hold each second as it was when it was the newest, what history filled in besides, and the way of each option held.
+Exit codes: 0 done, 2 it could not be done, and why in one line.
 
 The worker starts this for its page and must not feel it: `--nice`, first to go when memory is short, `--share` of one core, a cap on
 memory and processor time; and it ends when the one who started it does.
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dashboard.paths import Paths
     from dashboard.sections import Sections
     from desk.desk import Desk
     from events import AnyAction
@@ -160,9 +161,11 @@ class Led:
         self.differing = self.batches = 0
         self.lines: deque[str] = deque(maxlen=LINES)
         self.now = 0
+        self.paths: Paths | None = None
 
     def through(self, file: Path) -> Desk:
         from dashboard.chart import columns
+        from dashboard.paths import Paths
         from dashboard.sections import Sections
         from dashboard.view import look
         from edges.inbox import Inbox
@@ -170,6 +173,8 @@ class Led:
 
         desk = redo.desk_of(redo.head_of(file))
         made = Sections(desk.config)
+        self.paths = self.paths or Paths(desk.config)
+        self.paths.config = desk.config
         self.now = 0
         for done in redo.redo(file, desk, before=lambda batch: self._pass(desk, made, int(batch.events[-1].at))):
             self.batches += 1
@@ -196,6 +201,8 @@ class Led:
         if not session.open_at <= self.now <= session.close_at or self.now <= self.day.last:
             return
         view = look(desk, Inbox(), 0, self.now + 0.999)
+        if self.paths is not None:
+            self.paths.look(view)
         shown = made.of(view, health(view, view.at, view.made_at), self.lines)
         del shown["history"]
         self.day.take(self.now, shown, frame.point(view))
@@ -231,7 +238,8 @@ def make(data_dir: Path, wanted: date, share: Share) -> Path:
         desk = led.through(file)
     if not led.day.last:
         raise Impossible(f"the tape of {wanted} holds nothing of the session's hours")
-    led.day.end(desk, {"tapes": len(files), "batches": led.batches, "differing": led.differing})
+    paths = {} if led.paths is None else led.paths.all()
+    led.day.end(desk, {"tapes": len(files), "batches": led.batches, "differing": led.differing, "paths": paths})
     shutil.rmtree(kept, ignore_errors=True)
     fresh.rename(kept)
     prune(kept.parent, kept)
@@ -250,17 +258,18 @@ def prune(folder: Path, newest: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m replay.past", description="A recorded day, ready for the page.")
     parser.add_argument("date", type=date.fromisoformat, metavar="DATE")
-    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("DATA_DIR") or "data"), help="(DATA_DIR)")
+    parser.add_argument("--data-dir", type=Path, help="(DATA_DIR, as the worker reads it)")
     parser.add_argument("--share", type=float, default=1.0, help="of one core (1)")
     parser.add_argument("--nice", type=int, default=19, help="how far to give way to others, 0 to 19 (19)")
     chosen = parser.parse_args(arguments)
     be_modest(chosen.nice)
     os.umask(0o077)
+    from config import ConfigError, data_dir
     from disk.tape import TapeError
 
     try:
-        made = make(chosen.data_dir, chosen.date, Share(min(max(chosen.share, 0.01), 1.0)))
-    except (Impossible, TapeError) as fault:
+        made = make(chosen.data_dir or data_dir(), chosen.date, Share(min(max(chosen.share, 0.01), 1.0)))
+    except (Impossible, TapeError, ConfigError) as fault:
         print(fault)
         return 2
     except OSError as fault:

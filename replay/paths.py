@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from config import Config
 from events import ExitReason
-from replay import kernel, options, positions, setting
-from replay.bars import Floats, Seconds
+from replay import funnel, kernel, options, positions, setting
+from replay.bars import Floats, Seconds, opening_price, true_bars
 from replay.world import Modelled, Onlooker, Options, Sat, World, in_order, useful_polls
 from utils import Session, SessionCalendar
 
@@ -41,10 +41,15 @@ class Closed(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The trades and the moments of the signals of one session."""
+    """The trades and the moments of the signals of one session, and why a signal became no trade, in order.
+
+    `prices`: the underlying's first and last, in dollars, where they are known.
+    """
 
     trades: tuple[Closed, ...]
     signals: tuple[float, ...]
+    refused: tuple[str, ...] = ()
+    prices: tuple[float, ...] = ()
 
 
 def day_of(bars: Seconds, leader: Seconds | None, session: Session, profile: tuple[float, ...] | None, seed: int = 1) -> Day:
@@ -97,7 +102,7 @@ def result_of(sat: Sat, quotes: str = "modelled") -> Result:
         )
         for trade in sat.trades
     )
-    return Result(trades, tuple(sat.signals))
+    return Result(trades, tuple(sat.signals), funnel.reasons_of(sat.noted))
 
 
 # --- the kernel --------------------------------------------------------------------------------------------------------
@@ -119,12 +124,12 @@ def ready(day: Day, delay_s: float = 0.0) -> Ready:
 def heard(day: Day, own: kernel.Stream, leader: kernel.Stream) -> Ready:
     """A session whose bars came as these streams have them; `day.own` is what they came to in the end."""
     session = day.session
-    profile, truth = setting.as_array(day.profile), setting.stream_of(day.own, 0.0)
+    profile, true = setting.as_array(day.profile), true_bars(day.own, session)
     return Ready(
         day,
         kernel.read(own, leader, profile, session.open_at, session.close_at, day.premarket),
-        kernel.last_prices(truth, session.open_at, session.close_at - session.open_at),
-        options.chain_of(day.seed, session, float(day.own.open[0])),
+        kernel.last_prices(setting.stream_of(true, 0.0), session.open_at, session.close_at - session.open_at),
+        options.chain_of(day.seed, session, opening_price(true)),
     )
 
 
@@ -132,14 +137,15 @@ def fast(config: Config, given: Ready, rules: kernel.Rules | None = None) -> Res
     """The same session in compiled code."""
     rules, hours = rules or setting.rules_of(config), setting.hours_of(config, given.day.session)
     signals = kernel.signals_of(given.readings, rules, hours)
-    rows = positions.trades_of(given.readings, signals, given.prices, given.chain, rules, hours)
+    rows, fates = positions.trades_of(given.readings, signals, given.prices, given.chain, rules, hours)
     trades = tuple(
         Closed(
             row[0], row[1], int(row[2]), int(row[3]), int(row[4]), int(row[5]), positions.REASONS[int(row[6])], int(row[7])
         )
         for row in rows.tolist()
     )
-    return Result(trades, tuple(signals[:, 0].tolist()))
+    words = funnel.words_of(config, given.day.session)
+    return Result(trades, tuple(signals[:, 0].tolist()), tuple(words[fate] for fate in fates.tolist() if fate))
 
 
 # --- compared ----------------------------------------------------------------------------------------------------------

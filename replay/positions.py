@@ -25,25 +25,43 @@ REASONS: tuple[ExitReason, ...] = ("time stop", "stop loss", "hard giveback", "V
 TIME_STOP, STOP_LOSS, HARD_GIVEBACK, VWAP_GIVEBACK, PERSISTENCE = range(5)
 AS_RULED, MIDDLE, TICK_WORSE = range(3)
 TRADES_MAX = 512
+# Why a signal became no trade; a filter of `contract_selector` that emptied the list is NO_CONTRACT plus its place.
+TRADED, CLOSED, LATE, COOLDOWN, ENOUGH_TRADES, LOSS_HALT, HELD, CHOOSING, FELL_BACK, OLD_BAR, NO_CONTRACT = range(11)
+DELTA, TWO_SIDED, SIZES, SPREAD, VOLUME, INTEREST, AGE = range(2, 9)
 
 
 @njit(cache=True, nogil=True)
 def liquidity_of(chain: Chain, rules: Rules, at: float, spot: float, strike: int) -> tuple[int, float]:
-    """Day volume x mid of a contract that passes every filter, and its distance from the ideal; -1 where it does not."""
+    """Day volume x mid of a contract that passes every filter, and its distance from the ideal; else -1 - the filter's place."""
     now = seen(chain, at, spot, strike)
-    if at >= chain.close_at or not rules.delta_low - EQUAL < now.delta < rules.delta_high + EQUAL:
+    if at >= chain.close_at:
         return -1, 0.0
-    if not 0 < now.bid < now.ask or min(now.bid_size, now.ask_size) < rules.size_min:
-        return -1, 0.0
+    if not rules.delta_low - EQUAL < now.delta < rules.delta_high + EQUAL:
+        return -1 - DELTA, 0.0
+    if not 0 < now.bid < now.ask:
+        return -1 - TWO_SIDED, 0.0
+    if min(now.bid_size, now.ask_size) < rules.size_min:
+        return -1 - SIZES, 0.0
     part, of, volume = 2 * (now.ask - now.bid), now.bid + now.ask, day_volume(chain, at, strike)
-    if part * rules.spread_den > rules.spread_num * of or volume < rules.volume_min:
-        return -1, 0.0
+    if part * rules.spread_den > rules.spread_num * of:
+        return -1 - SPREAD, 0.0
+    if volume < rules.volume_min:
+        return -1 - VOLUME, 0.0
     if open_interest(chain, strike) < rules.interest_min:
-        return -1, 0.0
+        return -1 - INTEREST, 0.0
     if not -5.0 <= at - (at - now.age_s) <= rules.quote_age_s:
-        return -1, 0.0
+        return -1 - AGE, 0.0
     middle, half = (rules.delta_low + rules.delta_high) / 2, (rules.delta_high - rules.delta_low) / 2
     return volume * of, abs(now.delta - middle) / half + 100 * part / of / rules.spread_percent
+
+
+@njit(cache=True, nogil=True)
+def emptied_by(chain: Chain, rules: Rules, strikes: Ints, at: float, spot: float) -> int:
+    """The place of the filter that took the last of these contracts."""
+    last = 0
+    for strike in strikes:
+        last = max(last, -1 - liquidity_of(chain, rules, at, spot, strike)[0])
+    return last
 
 
 @njit(cache=True, nogil=True)
@@ -105,39 +123,52 @@ def spot_at(prices: Floats, open_at: int, at: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def trades_of(readings: Readings, signals: Floats, prices: Floats, chain: Chain, rules: Rules, hours: Hours) -> Floats:
-    """The session's trades, a row each: opened, closed, strike, entry, exit, peak, reason, P&L.
+def trades_of(
+    readings: Readings, signals: Floats, prices: Floats, chain: Chain, rules: Rules, hours: Hours
+) -> tuple[Floats, Ints]:
+    """The session's trades, a row each: opened, closed, strike, entry, exit, peak, reason, P&L; and what became of each signal.
 
     `prices` is what the underlying stood at after each second, by which options are modelled.
     """
     open_at, moments = hours.open_at, readings.at
     trades = np.empty((min(TRADES_MAX, len(signals)), 8))
+    fates = np.zeros(len(signals), np.int64)
     count = pnl_today = 0
-    last_exit = busy_until = NEVER
+    last_exit = busy_until = chosen_at = NEVER
     left_on_a_bar = False  # then that bar's own signal comes after the exit
-    for asked_at in signals[:, 0]:
+    for k in range(len(signals)):
+        asked_at = signals[k, 0]
         if asked_at < busy_until or (asked_at == busy_until and not left_on_a_bar):
+            shut = out_of_hours(hours, asked_at)
+            fates[k] = CHOOSING if asked_at <= chosen_at else shut if shut else HELD
             continue
-        if refused(rules, hours, asked_at, last_exit, count, pnl_today):
+        fates[k] = refused(rules, hours, asked_at, last_exit, count, pnl_today)
+        if fates[k]:
             continue
         polled_at = open_at - CHAIN_AHEAD_S
         polled_at += math.floor((asked_at - polled_at) / rules.chain_poll_s) * rules.chain_poll_s
-        tracked = track(chain, rules, polled_at, spot_at(prices, open_at, polled_at))
+        spot = spot_at(prices, open_at, polled_at)
+        tracked = track(chain, rules, polled_at, spot)
         if len(tracked) == 0:
+            fates[k] = NO_CONTRACT + emptied_by(chain, rules, chain.strikes, polled_at, spot)
             continue
 
         # --- the refreshed quotes are here: check again, choose, open
         at = asked_at + ANSWER_S
-        busy_until, left_on_a_bar = at, False
+        busy_until, chosen_at, left_on_a_bar = at, at, False
         i = np.searchsorted(moments, at, side="right") - 1
         newest, vwap = readings.newest[i], readings.vwap[i]
-        if refused(rules, hours, at, last_exit, count, pnl_today) or not readings.close[i] - vwap >= EQUAL:
-            continue
+        fates[k] = refused(rules, hours, at, last_exit, count, pnl_today)
         if at - (newest - OPEN + open_at) - 1 > rules.signal_max_age_s:
+            fates[k] = OLD_BAR
+        elif not fates[k] and not readings.close[i] - vwap >= EQUAL:
+            fates[k] = FELL_BACK
+        if fates[k]:
             continue
         spot = spot_at(prices, open_at, at)
         strike = choose(chain, rules, tracked, at, spot)
         if strike == 0 or count >= TRADES_MAX:
+            fates[k] = NO_CONTRACT + emptied_by(chain, rules, tracked, at, spot)
             continue
         now = seen(chain, at, spot, strike)
         opened_at, entry, peak, bid = at, entry_of(rules, now.bid, now.ask), (now.bid + now.ask) // 2, now.bid
@@ -182,19 +213,28 @@ def trades_of(readings: Readings, signals: Floats, prices: Floats, chain: Chain,
         row[0], row[1], row[2], row[3], row[4] = opened_at, at, strike, entry, sold
         row[5], row[6], row[7] = peak, reason, pnl
         count, pnl_today = count + 1, pnl_today + pnl
-    return trades[:count]
+    return trades[:count], fates
 
 
 @njit(cache=True, nogil=True)
-def refused(rules: Rules, hours: Hours, at: float, last_exit: float, trades: int, pnl: int) -> bool:
-    """Condition 8, but for a position that is open."""
-    if not hours.open_at <= at < hours.close_at or at >= hours.cutoff_at:
-        return True
+def out_of_hours(hours: Hours, at: float) -> int:
+    """Whether the clock alone refuses an entry, and why."""
+    if not hours.open_at <= at < hours.close_at:
+        return CLOSED
+    return LATE if at >= hours.cutoff_at else TRADED
+
+
+@njit(cache=True, nogil=True)
+def refused(rules: Rules, hours: Hours, at: float, last_exit: float, trades: int, pnl: int) -> int:
+    """Condition 8, but for a position that is open: why there is no entry."""
+    shut = out_of_hours(hours, at)
+    if shut:
+        return shut
     if rules.entry_cooldown_s - (at - last_exit) > 0:
-        return True
+        return COOLDOWN
     if rules.trades_max > 0 and trades >= rules.trades_max:
-        return True
-    return rules.loss_halt > 0 and pnl <= -rules.loss_halt
+        return ENOUGH_TRADES
+    return LOSS_HALT if rules.loss_halt > 0 and pnl <= -rules.loss_halt else TRADED
 
 
 @njit(cache=True, nogil=True)

@@ -8,8 +8,10 @@ from datetime import date
 from pathlib import Path
 
 from config import Config
+from contract_selector import band
 from replay import paths, store
-from replay.recorded import Recorded, holds
+from replay.recorded import Recorded, holds, is_of_store, nothing_of
+from replay.show import ReplayError
 from replay.world import Modelled, Options
 from utils import Session
 
@@ -17,8 +19,23 @@ from utils import Session
 def quotes_of(day: paths.Day, config: Config, recorded: Path | None) -> Options:
     """A session's option quotes: the recorded ones, or modelled ones where there are none."""
     if recorded is not None:
-        return Recorded(recorded, day.session, config.min_open_interest)
+        found = Recorded(recorded, day.session, config.min_open_interest)
+        found.assumed += beyond(recorded, config)
+        return found
     return Modelled(day.seed, day.session, day.own, config.symbol)
+
+
+def beyond(path: Path, config: Config) -> list[str]:
+    """What to say where the settings ask for calls of deltas that were not fetched."""
+    if not is_of_store(path):
+        return []
+    (low, high), (least, most) = store.calls_in(path).delta, band(config)
+    if low <= least and most <= high:
+        return []
+    return [
+        f"recorded calls cover deltas {low:g} to {high:g}, the settings ask for {least:g} to {most:g}: others were not fetched"
+        " (`python -m replay fetch` with these settings brings the rest)"
+    ]
 
 
 def assumed_of(markets: Sequence[Options]) -> list[str]:
@@ -40,4 +57,6 @@ def recorded_of(source: store.Source, sessions: Sequence[Session], given: Path |
         path = given if given is not None and holds(given, session) else source.options(session)
         if path is not None:
             found[session.date] = path
+    if given is not None and given not in found.values():
+        raise ReplayError(nothing_of(given, sessions[0]))
     return found

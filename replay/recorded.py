@@ -1,7 +1,6 @@
 """Recorded option quotes: a file of a day's (or several days') contracts, or a day's calls as `fetch` has kept them.
 
-Columns: `timestamp_ns_utc` (start of the minute), `occ`, `expiration`, `right`, `strike`, `bid_close`, `bid_size`, `ask_close`,
-`ask_size`, and where known `trade_volume`, `open_interest`. A minute's last quote is used once the minute has ended and until the
+`replay.files.quotes` reads the files and names their columns. A minute's last quote is used once the minute has ended and until the
 next one is there; how old it is then is not known, so it passes for current. That is an assumption, and it is said.
 
 With the column `quoted_ns_utc` (as `fetch` writes it) each quote counts from its own time stamp on, and is as old as it is;
@@ -11,7 +10,6 @@ With the column `quoted_ns_utc` (as `fetch` writes it) each quote counts from it
 from __future__ import annotations
 
 from bisect import bisect_right
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,9 +17,10 @@ import numpy as np
 
 from events import ChainRow, Quote
 from replay.bars import NS
+from replay.files.quotes import quotes
 from replay.show import ReplayError
-from replay.store import contract_files
-from utils import Session, to_mills
+from replay.store import STRIKES, contract_files
+from utils import Session, new_york, to_mills
 
 if TYPE_CHECKING:
     import polars
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 BY_MINUTE = "option quotes recorded once a minute, taken as current until the next"
 BY_SECOND = "option quotes recorded, the last of each second"
 NO_INTEREST = "open interest was not recorded: taken as enough"
-NEEDED = ("timestamp_ns_utc", "occ", "expiration", "right", "strike", "bid_close", "bid_size", "ask_close", "ask_size")
 MINUTE_S = 60
 KEPT_S = 180
 
@@ -56,8 +54,8 @@ class Recorded:
     def __init__(self, path: Path, session: Session, least_interest: int = 0) -> None:
         self.session, self.least_interest = session, least_interest
         table = calls_of(path, session)
-        if not len(table) and not path.is_dir():
-            raise ReplayError(f"{path} has no call that expires on {session.date}")
+        if not len(table) and not is_of_store(path):
+            raise ReplayError(nothing_of(path, session))
         parts = table.partition_by("occ", as_dict=True) if len(table) else {}
         self._known = {str(name): call_of(part) for (name,), part in sorted(parts.items())}
         self.assumed = [BY_SECOND if "quoted_ns_utc" in table.columns else BY_MINUTE]
@@ -138,34 +136,37 @@ def calls_of(path: Path, session: Session) -> polars.DataFrame:
     import polars
 
     try:
-        table = polars.concat([_read(file) for file in contract_files(path)]) if path.is_dir() else _read(path)
+        table = (
+            polars.concat([polars.read_parquet(file) for file in contract_files(path)])
+            if is_of_store(path)
+            else quotes(path)
+        )
         today = polars.col("expiration").cast(polars.String) == session.date.isoformat()
-        calls = table.filter(today & polars.col("right").is_in(["C", "call"]))
-        return calls.sort("quoted_ns_utc" if "quoted_ns_utc" in calls.columns else "timestamp_ns_utc", maintain_order=True)
+        calls = table.filter(today & (polars.col("right") == "C"))
+        by = "quoted_ns_utc" if "quoted_ns_utc" in calls.columns else "timestamp_ns_utc"
+        within = polars.col(by).is_between((session.open_at - MINUTE_S) * NS, session.close_at * NS)
+        return calls.filter(within).sort(by, maintain_order=True)
     except polars.exceptions.PolarsError as fault:
         raise ReplayError(f"{path} cannot be read: {str(fault).splitlines()[0]}") from None
 
 
+def is_of_store(path: Path) -> bool:
+    """Whether this is a day of calls as `fetch` keeps it."""
+    return (path / STRIKES).exists()
+
+
 def holds(path: Path, session: Session) -> bool:
-    """Whether a file has quotes of the session."""
+    """Whether a file has quotes of the session's calls, in its hours."""
     return len(calls_of(path, session)) > 0
 
 
-def _read(file: Path) -> polars.DataFrame:
-    """One file, read once in a while: a backtest asks for the same one session after session."""
-    try:
-        return _table(file, file.stat().st_mtime_ns)
-    except FileNotFoundError:
-        raise ReplayError(f"{file} is not there") from None
-    except OSError as fault:
-        raise ReplayError(f"{file} cannot be read: {fault.strerror}") from None
-
-
-@lru_cache(maxsize=2)
-def _table(file: Path, _: int) -> polars.DataFrame:
-    import polars
-
-    table = polars.read_parquet(file) if file.suffix == ".parquet" else polars.read_csv(file, infer_schema_length=None)
-    if missing := [name for name in NEEDED if name not in table.columns]:
-        raise ReplayError(f"{file} has no column {', '.join(missing)}")
-    return table
+def nothing_of(path: Path, session: Session) -> str:
+    """What to say of a file that has no quote of a session's calls."""
+    table = quotes(path)
+    first, last = (new_york(float(at) / NS) for at in (table["timestamp_ns_utc"].min(), table["timestamp_ns_utc"].max()))  # type: ignore[arg-type]
+    days = sorted(set(table["expiration"].to_list()))
+    return (
+        f"no row of this file matched: {path} has no call that expires on {session.date} with a quote in that session; its"
+        f" {len(table):,} rows are from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} New York and expire on"
+        f" {', '.join(days[:5])}{' …' if len(days) > 5 else ''}"
+    )

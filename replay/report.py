@@ -1,28 +1,24 @@
 """A report: one HTML page that needs nothing else, and its figures as PNG files beside it.
 
 One session, from its tape or from bars: the price with both VWAPs, volume against its 95th percentile, the conditions as a strip,
-entries and exits, and each position's mark with its peak and its giveback lines. Many: the equity curve, the distribution of P&L,
-and what it hangs on.
+entries and exits, and each position's mark with its peak and its giveback lines. Many: the equity by date, the distribution of P&L,
+the funnel from signals to trades, and what it hangs on.
 """
 
 from __future__ import annotations
 
-import base64
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
-from html import escape
-from io import BytesIO
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import PAGES, PLACES, Config, fields, group_of
+from config import Config
 from desk.desk import Desk
-from desk.state import Holding
 from disk import tape
 from events import (
     AlertChanged,
@@ -37,135 +33,69 @@ from events import (
     Quote,
     Trade,
 )
-from replay import backtest, of_tape, paths, redo, setting, store
-from replay.figures import (
-    NARROW_IN,
-    WIDE_IN,
-    Limits,
-    Mark,
-    distribution_figure,
-    equity_figure,
-    position_figure,
-    session_figure,
-)
-from replay.paths import Closed
+from replay import backtest, charts, figures, funnel, head, of_tape, paths, redo, setting, store
+from replay.backtest import Measured
+from replay.by_date import Day as OfDay
+from replay.figures import Limits, Mark
+from replay.page import Cell, Page, table
 from replay.quotes import assumed_of, quotes_of, recorded_of
-from replay.show import OK, ReplayError, as_json, console, mark_of, progress
+from replay.show import OK, ReplayError, as_json, console, many, named, progress
+from replay.sweep import figures as texts_of
 from replay.world import Sat
-from replay.worth import Part, Worth, drawdown, equity, money, worth
+from replay.worth import Part, Worth, money, parts, worth
 from signals import Reading
-from utils import clock_text, new_york
+from strategies.vwap.page import look_at
+from utils import clock_text, contract_name, dollars, new_york, signed_dollars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDE_DPI, NARROW_DPI = 110, 160
-LONG = 48  # letters of a cell that is broken into lines
-STYLE = """
-:root{color-scheme:light dark;--line:#d1d5db;--dim:#6b7280;--warn:#b45309;--good:#15803d;--bad:#b91c1c}
-@media(prefers-color-scheme:dark){
-:root{--line:#374151;--dim:#9ca3af;--warn:#fbbf24;--good:#4ade80;--bad:#f87171}img{filter:invert(.92) hue-rotate(180deg)}}
-body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:0 auto;padding:1rem}
-h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}
-p{margin:.15rem 0}.warn{color:var(--warn)}.good{color:var(--good)}.bad{color:var(--bad)}.dim{color:var(--dim)}
-.cards{display:grid;grid-template-columns:repeat(4,1fr);gap:.75rem;margin:1rem 0}
-.cards div{border:1px solid var(--line);border-radius:.5rem;padding:.5rem .75rem}
-.cards b{display:block;font-size:1.25rem;font-variant-numeric:tabular-nums}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
-th,td{padding:.25rem 1rem .25rem 0;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
-th{font-weight:600;color:var(--dim)}
-th:first-child,td:first-child,.left{text-align:left}.long{white-space:normal;min-width:20rem}
-img{width:100%;height:auto;display:block;background:#fff;border-radius:.5rem}
-@media(max-width:40rem){.cards{grid-template-columns:1fr 1fr}h1{font-size:1.2rem}}
-"""
+DPI = 110
 
 
 # --- the page ----------------------------------------------------------------------------------------------------------
 
 
-class Page:
-    """Collects the parts of a page and writes it with its figures."""
+class Report:
+    """A page, and its figures as PNG files beside it."""
 
     def __init__(self, title: str, out: Path) -> None:
-        self.title, self.out = title, out
-        self.parts: list[str] = [f"<h1>{escape(title)}</h1>"]
-        self.figures: list[Path] = []
+        self.page, self.out = Page(title, out), out
+        self.pictures: list[Path] = []
 
-    def warn(self, words: Sequence[str]) -> None:
-        """What is modelled or assumed, and what was recorded."""
-        for text in words:
-            mark = mark_of(text)
-            self.say(f"{mark}: {text}", "good" if mark == "RECORDED" else "warn")
+    def figure(self, chart: charts.Figure, draw: Callable[[], Figure]) -> None:
+        """A figure for a pointer on the page, and its picture as a file."""
+        self.page.figure(chart)
+        self.picture(chart, draw)
 
-    def say(self, text: str, manner: str = "dim") -> None:
-        self.parts.append(f'<p class="{manner}">{escape(text)}</p>')
-
-    def cards(self, values: dict[str, str]) -> None:
-        inner = "".join(
-            f"<div><span class=dim>{escape(name)}</span><b>{escape(text)}</b></div>" for name, text in values.items()
-        )
-        self.parts.append(f'<div class="cards">{inner}</div>')
-
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str, left: Sequence[int] = ()) -> None:
-        """Rows of texts; the first column and those of `left` stand to the left, as sentences do. Without rows it says none."""
-        self.parts.append(f"<h2>{escape(title)}</h2>")
-        if not rows:
-            self.say("none")
-            return
-        lines = [head, *rows]
-        cells = ["".join(cell(text, place in left, line is head) for place, text in enumerate(line)) for line in lines]
-        body = "".join(f"<tr>{line}</tr>" for line in cells)
-        self.parts.append(f'<div class="scroll" tabindex="0"><table>{body}</table></div>')
-
-    def figure(self, draw: Callable[..., Figure], name: str, words: str) -> None:
-        """What `draw(width=inches)` draws, for a wide screen and for a narrow one; the wide one as a PNG beside the page too."""
-        wide, narrow = png_of(draw(width=WIDE_IN), WIDE_DPI), png_of(draw(width=NARROW_IN), NARROW_DPI)
-        file = self.out.with_name(f"{self.out.stem}-{name}.png")
-        file.write_bytes(wide)
-        self.figures.append(file)
-        told = escape(words)
-        small = f'<source media="(max-width:40rem)" srcset="{data_of(narrow)}">'
-        self.parts.append(f'<h2>{told}</h2><picture>{small}<img alt="{told}" src="{data_of(wide)}"></picture>')
-
-    def write(self) -> None:
-        view = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        head = f"{view}<title>{escape(self.title)}</title>"
-        body = "".join(self.parts)
-        text = f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'
-        self.out.write_text(text, encoding="utf-8")
+    def picture(self, chart: charts.Figure, draw: Callable[[], Figure]) -> None:
+        file = self.out.with_name(f"{self.out.stem}-{chart.name}.png")
+        draw().savefig(file, format="png", dpi=DPI)
+        self.pictures.append(file)
 
 
-def cell(text: str, left: bool, is_head: bool) -> str:
-    kind = "th" if is_head else "td"
-    classes = [name for name, holds in (("left", left), ("long", len(text) > LONG)) if holds]
-    manner = f' class="{" ".join(classes)}"' if classes else ""
-    return f"<{kind}{manner}>{escape(text)}</{kind}>"
-
-
-def png_of(figure: Figure, dpi: int) -> bytes:
-    raw = BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi)
-    return raw.getvalue()
-
-
-def data_of(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def figures_of(found: Worth) -> dict[str, str]:
+def facts_of(found: Worth) -> dict[str, Cell]:
     known = found.win_rate is not None and found.win_rate_low is not None and found.win_rate_high is not None
-    rate = f"{found.win_rate:.1%}" if found.win_rate is not None else "–"
     interval = f"{found.win_rate_low:.0%} to {found.win_rate_high:.0%}" if known else "–"
     return {
-        "P&L": money(found.pnl),
-        "trades": str(found.trades),
-        "win rate": rate,
-        "95 % interval": interval,
-        "a trade": money(found.expectancy) or "–",
-        "profit factor": "–" if found.profit_factor is None else f"{found.profit_factor:.2f}",
-        "worst drawdown": f"${found.drawdown:,.2f}",
-        "signals": str(found.signals),
+        "P&L": money_cell(found.pnl),
+        "trades": Cell(f"{found.trades:,}"),
+        "wins / losses": Cell(f"{found.wins} / {found.losses}"),
+        "win rate": Cell("–" if found.win_rate is None else f"{found.win_rate:.1%}"),
+        "95 % interval": Cell(interval, "Wilson's, trades taken as independent"),
+        "expectancy": Cell(money(found.expectancy) or "–", "the mean P&L of a trade"),
+        "profit factor": Cell("–" if found.profit_factor is None else f"{found.profit_factor:.2f}"),
+        "max drawdown": Cell(f"${found.drawdown:,.2f}", "of the balance after each trade"),
+        "signals": Cell(f"{found.signals:,}"),
     }
+
+
+def money_cell(sum_: float | None) -> Cell:
+    return Cell(money(sum_) or "–", "", "" if not sum_ else "gain" if sum_ > 0 else "loss")
+
+
+def contract_cell(contract: str) -> Cell:
+    return Cell(contract_name(contract), contract)
 
 
 # --- one session -------------------------------------------------------------------------------------------------------
@@ -183,18 +113,19 @@ class Session:
     _quoted_at: float | None = None
 
     def look(self, desk: Desk, events: Sequence[AnyEvent], actions: Sequence[AnyAction]) -> None:
-        newest = desk.market.newest_start()
+        iwm, _ = look_at(desk)
+        newest = iwm.newest_start()
         if newest and (not self.readings or newest > self.readings[-1].start):
-            reading = desk.market.reading()
+            reading = iwm.reading()
             if reading is not None:
                 self.readings.append(reading)
-        phase = desk.state.phase
-        if isinstance(phase, Holding):
-            self.positions[phase.position.id] = phase.position
-            if phase.position.last_mark is not None and phase.quote_at != self._quoted_at:
-                self._quoted_at = phase.quote_at
-                mark = mark_at(events[-1].at, phase.position.last_mark, phase.position.peak, phase.quote)
-                self.marks.setdefault(phase.position.id, []).append(mark)
+        for held in desk.state.open():
+            position = held.position
+            self.positions[position.id] = position
+            if position.last_mark is not None and held.quote_at != self._quoted_at:
+                self._quoted_at = held.quote_at
+                mark = mark_at(events[-1].at, position.last_mark, position.peak, held.quote)
+                self.marks.setdefault(position.id, []).append(mark)
 
     @property
     def signals(self) -> list[Noted]:
@@ -207,15 +138,18 @@ def mark_at(at: float, mark: int, peak: int, quote: Quote | None) -> Mark:
     return Mark(at, mark / 1000, peak / 1000, bid, ask)
 
 
-def show(page: Page, config: Config, told: Session, quotes: str, blind: Sequence[tuple[float, float]] = ()) -> None:
+def show(made: Report, config: Config, told: Session, quotes: str, blind: Sequence[tuple[float, float]] = ()) -> None:
     """The figures and tables of one session, whose quotes were modelled or recorded."""
     if len(told.readings) > 1:
-        page.figure(partial(session_figure, told.readings, told.trades, blind), "session", "Price, volume and conditions")
-    page.table(TRADE_HEAD, [[*trade_row(trade), quotes] for trade in told.trades], "Trades", left=(7, 8, 9))
+        chart = charts.session_chart(told.readings, told.trades, blind)
+        made.figure(chart, partial(figures.session_figure, told.readings, told.trades, blind))
+    rows = [[*trade_row(trade), quotes] for trade in told.trades]
+    made.page.tables(table("Trades", TRADE_HEAD, rows, left=(2, 9, 10), none="no trade"), funnel_of(told))
     limits = Limits(*(float(percent) / 100 for percent in (
         config.stop_loss_percent, config.max_giveback_percent, config.tighten_giveback_percent
     )))  # fmt: skip
     closed = {trade.id: trade for trade in told.trades}
+    drawn = []
     for key, position in told.positions.items():
         trade, marks = closed.get(key), told.marks.get(key, [])
         if trade is not None and trade.exit_quote is not None and trade.exit is not None:
@@ -225,29 +159,44 @@ def show(page: Page, config: Config, told: Session, quotes: str, blind: Sequence
             marks = [*marks, mark_at(trade.closed_at, round(middle * 1000), trade.peak, trade.exit_quote)]
         if len(marks) > 1:
             words = "still open where the record ends" if trade is None else trade.detail
-            draw = partial(position_figure, marks, position.entry / 1000, limits, trade)
-            page.figure(draw, key, f"{position.contract} {clock_text(position.opened_at)}: {words}")
+            title = f"{contract_name(position.contract)}, bought {clock_text(position.opened_at)}: {words}"
+            of = (marks, position.entry / 1000, limits, trade)
+            drawn.append(charts.position_chart(key, title, *of))
+            made.picture(drawn[-1], partial(figures.position_figure, *of))
+    made.page.beside(drawn)
+
+
+def funnel_of(told: Session) -> str:
+    """The signals without an entry, each with its reason."""
     refused = [(note, str(note.body["refused"])) for note in told.noted if note.body.get("refused")]
-    rows = [[clock_text(note.at), note.kind, words] for note, words in refused]
-    page.table(("at", "what", "why it bought nothing"), rows, "Signals without an entry", left=(1, 2))
+    rows: list[list[str | Cell]] = [[clock_text(note.at), note.kind, Cell(named(words), words)] for note, words in refused]
+    counts = funnel.counted(funnel.reasons_of(told.noted))
+    title = f"Signals without an entry: {sum(counts.values())} of {len(told.signals)}"
+    return table(title, ("at", "what", "why it bought nothing"), rows, left=(1, 2))
 
 
-TRADE_HEAD = ("bought", "sold", "entry", "exit", "P&L", "%", "peak", "contract", "why", "quotes")
+TRADE_HEAD = ("bought", "sold", "contract", "entry", "exit", "P&L", "%", "peak", "held", "reason", "quotes")
 
 
-def trade_row(trade: Trade) -> list[str]:
+def trade_row(trade: Trade) -> list[str | Cell]:
     done = trade.exit is not None and trade.pnl is not None
+    pnl = Cell("unresolved") if trade.pnl is None else Cell(signed_dollars(trade.pnl), "", manner_of(trade.pnl))
     return [
         clock_text(trade.opened_at),
         clock_text(trade.closed_at),
-        f"${trade.entry / 1000:.2f}",
-        f"${trade.exit / 1000:.2f}" if trade.exit is not None else "?",
-        money(trade.pnl / 1000) if trade.pnl is not None else "unresolved",
+        contract_cell(trade.contract),
+        dollars(trade.entry, 2),
+        "?" if trade.exit is None else dollars(trade.exit, 2),
+        pnl,
         f"{trade.exit / trade.entry - 1:+.1%}" if done and trade.exit is not None else "",
-        f"${trade.peak / 1000:.3f}",
-        trade.contract,
+        dollars(trade.peak, 3),
+        f"{trade.closed_at - trade.opened_at:,.0f} s",
         trade.detail,
     ]
+
+
+def manner_of(pnl: int) -> str:
+    return "" if not pnl else "gain" if pnl > 0 else "loss"
 
 
 def worth_of(trades: Sequence[Trade], signals: int) -> Worth:
@@ -256,19 +205,21 @@ def worth_of(trades: Sequence[Trade], signals: int) -> Worth:
     return worth(paths.result_of(Sat(trades=resolved)).trades, 1, signals)
 
 
-def of_bars(chosen: Namespace, page: Page) -> None:
+def of_bars(chosen: Namespace, made: Report) -> None:
     """The page of one session of bars, decided by the desk."""
     source = chosen.source(chosen)
-    calendar, (session,) = store.sessions(source, chosen.first, chosen.last)
+    calendar, sessions = store.sessions(source, chosen.first, chosen.last)
+    (session,) = sessions
     config = setting.config_of(setting.settings_of(chosen.set))
     day = source.day(session, calendar)
     market = quotes_of(day, config, recorded_of(source, [session], chosen.options).get(session.date))
-    page.warn([*source.words, *assumed_of([market]), f"bars taken to arrive {chosen.delay:g} s after their end"])
+    top = head.of_sessions(chosen, source, sessions, config, assumed_of([market]))
+    made.page.head(head.lines_of(top), top)
     told = Session()
     sat = paths.live_through(config, calendar, day, chosen.delay, quotes=market, watch=told.look)
     told.trades, told.noted = sat.trades, sat.noted
-    page.cards(figures_of(worth_of(sat.trades, len(sat.signals))))
-    show(page, config, told, market.kind)
+    made.page.facts(facts_of(worth_of(sat.trades, len(sat.signals))))
+    show(made, config, told, market.kind)
 
 
 # --- a recorded day ----------------------------------------------------------------------------------------------------
@@ -288,9 +239,9 @@ class Day(Session):
 
     def life(self, path: Path) -> Config:
         """Lead the desk through one life; its settings."""
-        head = redo.head_of(path)
-        desk, story, config = redo.desk_of(head), redo.Story(), head.config()
-        differing, until = 0, head.begun_at
+        began = redo.head_of(path)
+        desk, story, config = redo.desk_of(began), redo.Story(), began.config()
+        differing, until = 0, began.begun_at
         for done in redo.redo(path, desk):
             for event in done.events:
                 self.hear(event)
@@ -304,8 +255,7 @@ class Day(Session):
         self.noted += story.noted
         self.voided += story.voided
         self.differing += differing
-        ended = next((record.reason for record in tape.read(path) if isinstance(record, tape.End)), redo.KILLED)
-        self.lives.append([clock_text(head.begun_at), clock_text(until), head.version, ended])
+        self.lives.append([clock_text(began.begun_at), clock_text(until), began.version, redo.ended_of(path)])
         return config
 
     def look(self, desk: Desk, events: Sequence[AnyEvent], actions: Sequence[AnyAction]) -> None:
@@ -325,35 +275,31 @@ class Day(Session):
                 self._lost_at = None
 
 
-def of_day(chosen: Namespace, page: Page) -> bool:
+def of_day(chosen: Namespace, made: Report) -> bool:
     """The page of a recorded day, decided again from its tape; whether every decision was the same."""
-    told = Day()
-    for path in progress(of_tape.files_of(chosen, chosen.first), "replaying"):
+    told, page = Day(), made.page
+    files = of_tape.files_of(chosen, chosen.first)
+    for path in progress(files, "replaying"):
         config = told.life(path)
-    page.say("From the worker's own tape: bars, chains, quotes and alerts as they came. Nothing is modelled.", "good")
+    top = of_tape.head_of(chosen, chosen.first, files)
+    page.head(head.lines_of(top), top)
     if told.differing:
         page.say(
-            f"{told.differing} batches are decided otherwise now than they were live: see verify {chosen.first}.", "bad"
+            f"{told.differing} batches are decided otherwise now than they were live: see verify {chosen.first}.", "loss"
         )
-    page.say(f"Settings: {rules_of(config)}")
-    page.cards(figures_of(worth_of(told.trades, len(told.signals))))
-    show(page, config, told, "recorded", told.away)
+    page.facts(facts_of(worth_of(told.trades, len(told.signals))))
     for position, reason in told.voided:
-        page.say(f"{position.contract} of {clock_text(position.opened_at)} was voided: {reason}", "bad")
+        page.say(f"{contract_name(position.contract)} of {clock_text(position.opened_at)} was voided: {reason}", "loss")
+    show(made, config, told, "recorded", told.away)
     today = [line for line in told.alerts.values() if new_york(line.alert.created_at).date() == chosen.first]
     rows = [alert_row(line) for line in sorted(today, key=lambda line: line.alert.created_at)]
-    page.table(("at", "alert", "title", "outcome", "settled after", "tries", "seen"), rows, "Alerts", left=(1, 2, 3))
-    page.table(("from", "until", "version", "then"), told.lives, "Lives of the worker", left=(2, 3))
     counted = [[name, f"{count:,}"] for name, count in told.counts.most_common()]
-    page.table(("event", "recorded"), counted, "What is on the tape")
+    page.tables(
+        table("Alerts", ("at", "alert", "title", "outcome", "settled after", "tries", "seen"), rows, left=(1, 2, 3)),
+        table("Lives of the worker", ("from", "until", "version", "then"), told.lives, left=(2, 3)),
+        table("What is on the tape", ("event", "recorded"), counted),
+    )
     return not told.differing
-
-
-def rules_of(config: Config) -> str:
-    """The settings that rule and differ from their defaults; no address and no folder, for a page may be shown to others."""
-    told = config.non_defaults()
-    rules = [name for name, setting_ in fields().items() if name in told and group_of(setting_) not in (PLACES, PAGES)]
-    return ", ".join(f"{name}={told[name]}" for name in rules) or "the defaults"
 
 
 def alert_row(line: Outgoing) -> list[str]:
@@ -366,39 +312,87 @@ def alert_row(line: Outgoing) -> list[str]:
 # --- many sessions -----------------------------------------------------------------------------------------------------
 
 
-def of_many(told: dict[str, Any], page: Page) -> None:
+def of_many(told: Measured, made: Report) -> None:
     """The page of a backtest."""
-    found: Worth = told["worth"]
-    trades = [Closed(**trade) for trade in told["trades"]]
-    page.cards(figures_of(found))
-    if trades:
-        words = f"Equity, worst drawdown ${drawdown(equity(trades)):,.2f}"
-        page.figure(partial(equity_figure, trades), "equity", words)
-        page.figure(partial(distribution_figure, trades), "distribution", "P&L of the trades")
+    found, dates, page = told.worth, told.by_date, made.page
+    page.head(head.lines_of(told.head), told.head)
+    for words in (backtest.INDEPENDENT, backtest.OF_DAYS, backtest.MONEY):
+        page.say(f"{words[0].upper()}{words[1:]}.")
+    alone = "–" if found.expectancy_error is None else f"${found.expectancy_error:,.2f}"
+    together = "–" if told.error_by_session is None else f"${told.error_by_session:,.2f}"
+    page.facts(
+        {
+            **facts_of(found),
+            "standard error": Cell(alone, "of the expectancy, trades taken as independent"),
+            "error by session": Cell(together, "of the expectancy, sessions as the units"),
+            "Sharpe, by day": Cell(backtest.ratio(dates.sharpe), backtest.OF_DAYS),
+            "Sortino, by day": Cell(backtest.ratio(dates.sortino), backtest.OF_DAYS),
+            "100 IWM held": money_cell(dates.days[-1].held),
+        }
+    )
+    made.figure(charts.equity_chart(dates), partial(figures.equity_figure, dates))
+    page.tables(months_of(told), funnel_table(told), days_of(dates.days))
+    if told.trades:
+        made.figure(charts.distribution_chart(told.trades), partial(figures.distribution_figure, told.trades))
     groups: tuple[tuple[str, dict[str, Part]], ...] = (
         ("By exit", found.by_reason),
         ("By hour", found.by_hour),
         ("By weekday", found.by_weekday),
-        ("By quotes", told["by_quotes"]),
+        ("By quotes", parts(told.trades, lambda trade: trade.quotes)),
     )
-    for title, parts in groups:
-        rows = [[name, str(part.trades), str(part.wins), money(part.pnl)] for name, part in parts.items()]
-        page.table(("", "trades", "wins", "P&L"), rows, title)
-    from replay.sweep import figures
+    page.tables(*(parts_of(title, group) for title, group in groups))
+    names = ("", "P&L", "trades", "win rate", "95 %", "expectancy", "max drawdown")
+    page.tables(
+        *(
+            table(f"If {kind} were", names, [[name, *texts_of(value)] for name, value in group.items()])
+            for kind, group in told.sensitivity.items()
+        )
+    )
+    rows = [[f"{new_york(trade.opened_at):%Y-%m-%d}", *trade_row(trade), kind] for trade, kind in told.rows]
+    page.tables(table("Trades", ("day", *TRADE_HEAD), rows, left=(3, 10, 11), none="no trade"))
 
-    for kind, group in told["sensitivity"].items():
-        rows = [[name, *figures(value)] for name, value in group.items()]
-        page.table(("", "P&L", "trades", "win rate", "95 %", "expectancy", "drawdown"), rows, f"If {kind} were")
+
+def parts_of(title: str, group: dict[str, Part]) -> str:
+    rows: list[list[str | Cell]] = [
+        [name, str(part.trades), str(part.wins), money_cell(part.pnl)] for name, part in group.items()
+    ]
+    return table(title, ("", "trades", "wins", "P&L"), rows, none="no trade")
+
+
+def months_of(told: Measured) -> str:
+    rows: list[list[str | Cell]] = [
+        [one.month, *map(str, (one.sessions, one.signals, one.trades, one.wins)), money_cell(one.pnl), money_cell(one.held)]
+        for one in told.by_date.months
+    ]
+    return table("By month", ("month", "sessions", "signals", "trades", "wins", "P&L", "IWM held"), rows)
+
+
+def days_of(days: Sequence[OfDay]) -> str:
+    rows: list[list[str | Cell]] = [
+        [str(one.date), *map(str, (one.signals, one.trades, one.wins)), *map(money_cell, (one.pnl, one.equity, one.held))]
+        for one in days
+    ]
+    return table("By day", ("day", "signals", "trades", "wins", "P&L", "equity", "IWM held"), rows)
+
+
+def funnel_table(told: Measured) -> str:
+    """From signals by what refused them to trades."""
+    rows = [[f"refused: {name}", f"{count:,}"] for name, count in told.refused.items()]
+    rows = [["signals", f"{told.worth.signals:,}"], *rows, ["trades", f"{told.worth.trades:,}"]]
+    return table("From signals to trades", ("", "signals"), rows)
 
 
 # --- the command -------------------------------------------------------------------------------------------------------
 
 
 def is_on_tape(chosen: Namespace) -> bool:
-    """Whether a day was asked for that the worker has recorded, and nothing else in its place."""
+    """Whether a recorded day was asked for and nothing in its place. ReplayError for an option that a tape does not obey."""
     asked = chosen.last is None or chosen.last == chosen.first
     other = chosen.bars or chosen.made is not None or chosen.options or chosen.spy or chosen.profile or chosen.set
-    return asked and not other and chosen.first in tape.days(chosen.data_dir / "tape")
+    found = asked and not other and chosen.first in tape.days(chosen.data_dir / "tape")
+    if found and (dead := sorted(chosen.given & {"--delay", "--seed", "--cluster"})):
+        raise ReplayError(f"{dead[0]} changes nothing in the report of a recorded day: its tape has it all")
+    return found
 
 
 def report(chosen: Namespace) -> int:
@@ -406,32 +400,32 @@ def report(chosen: Namespace) -> int:
     try:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         if is_on_tape(chosen):
-            page = Page(f"IWM-5-VWAP · {chosen.first}, as recorded", chosen.out)
-            told: dict[str, Any] = {"source": "tape", "agrees": of_day(chosen, page), "sessions": 1}
+            made = Report(f"IWM-5-VWAP · {chosen.first}, as recorded", chosen.out)
+            told: dict[str, Any] = {"source": "tape", "agrees": of_day(chosen, made), "sessions": 1}
         else:
-            page, sessions = of_sessions(chosen)
+            made, sessions = of_sessions(chosen)
             told = {"source": "bars", "sessions": sessions}
-        page.write()
+        made.page.write()
     except OSError as fault:
         raise ReplayError(f"{chosen.out} cannot be written: {fault.strerror}") from None
     if chosen.json:
-        as_json({"ok": True, "page": chosen.out, "figures": page.figures, **told})
+        as_json({"ok": True, "head": made.page.told, "page": chosen.out, "figures": made.pictures, **told})
     else:
-        console.print(f"{chosen.out} and {len(page.figures)} figures")
+        console.print(f"{chosen.out} and {many(len(made.pictures), 'figure')}")
     return OK
 
 
-def of_sessions(chosen: Namespace) -> tuple[Page, int]:
+def of_sessions(chosen: Namespace) -> tuple[Report, int]:
     chosen.last = chosen.last or chosen.first
     source = chosen.source(chosen)
     _, sessions = store.sessions(source, chosen.first, chosen.last)
     days: list[date] = [session.date for session in sessions]
     when = str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}, {len(days)} sessions"
-    page = Page(f"IWM-5-VWAP · {when}", chosen.out)
-    if len(days) == 1:
-        of_bars(chosen, page)
+    made = Report(f"IWM-5-VWAP · {when}", chosen.out)
+    if len(days) > 1:
+        of_many(backtest.measured(chosen, with_trades=True), made)
+    elif dead := sorted(chosen.given & {"--cluster"}):
+        raise ReplayError(f"{dead[0]} changes nothing in the report of one session")
     else:
-        told = backtest.measured(chosen)
-        page.warn(told["modelled"])
-        of_many(told, page)
-    return page, len(days)
+        of_bars(chosen, made)
+    return made, len(days)

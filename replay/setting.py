@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from pathlib import Path
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 import risk_manager
-from config import Config, ConfigError
+from config import Config, ConfigError, fields, misspelt
 from contract_selector import band
 from disk.tape import STAND_INS
 from replay.bars import Floats, Seconds
 from replay.show import ReplayError
-from signals import MINUTES
 from utils import Session, to_mills
 
 if TYPE_CHECKING:
     from replay.kernel import Hours, Rules, Stream
 
 KEYS = {name: STAND_INS[name] for name in ("POLYGON_API_KEY", "PUSHOVER_TOKEN", "PUSHOVER_USER_KEY")}
+_OF_READINGS = """
+WARMUP_SECONDS VWAP_TREND_FILTER RELATIVE_VOLUME_FILTER LEADERSHIP_FILTER RELATIVE_VOLUME_MIN SPY_IWM_LAG_THRESHOLD
+"""
+_OF_TRADES = """
+ENTRY_COOLDOWN_SECONDS SIGNAL_COOLDOWN_SECONDS SIGNAL_MAX_AGE_SECONDS MAX_TRADES_PER_DAY DAILY_LOSS_HALT DELTA_MIN DELTA_MAX
+DELTA_WIDEN MIN_NBBO_SIZE MAX_SPREAD_PERCENT MIN_VOLUME MIN_OPEN_INTEREST QUOTE_MAX_AGE_SECONDS MAX_CONTRACTS_TO_TRACK
+ENTRY_SLIPPAGE FEE_PER_CONTRACT STOP_LOSS_PERCENT STOP_CONFIRM_QUOTES MAX_GIVEBACK_PERCENT TIGHTEN_GIVEBACK_PERCENT
+CHAIN_POLL_SECONDS EXIT_POLL_SECONDS NO_ENTRY_AFTER HARD_TIME_STOP
+"""
+READ = frozenset(_OF_READINGS.split())  # what the readings and conditions 1-7 read
+RULED = READ | frozenset(_OF_TRADES.split())  # what the rules of a session read, whichever path decides
 FILLS = {"as ruled": 0, "mid": 1, "one tick worse": 2}
 
 
@@ -31,16 +40,36 @@ def config_of(settings: dict[str, str]) -> Config:
         config = Config.from_env(KEYS | settings)
     except ConfigError as fault:
         raise ReplayError(str(fault)) from None
-    if config.warnings:
-        raise ReplayError("\n".join(config.warnings))
+    if unknown := list(misspelt(settings)):
+        raise ReplayError("\n".join(unknown))
     return config
 
 
 def settings_of(pairs: list[str]) -> dict[str, str]:
-    """`NAME=VALUE` texts as a mapping."""
+    """`NAME=VALUE` texts as a mapping. ReplayError for what is none, is no setting, changes nothing here, or is given two values."""
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise ReplayError(f"{bad[0]} is no setting: NAME=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs)
+    given: dict[str, str] = {}
+    for name, value in (pair.split("=", 1) for pair in pairs):
+        if given.setdefault(name, value) != value:
+            raise ReplayError(f"{name} is given twice: {given[name]} and {value}")
+    check_names(list(given))
+    return given
+
+
+def check_names(names: list[str], obeyed: frozenset[str] = RULED) -> None:
+    """ReplayError names every one that is no setting of the worker, or one that no decision of a replay reads."""
+    faults = []
+    for name in names:
+        if name in obeyed:
+            continue
+        near = get_close_matches(name, obeyed, 1)
+        if name in fields():
+            faults.append(f"{name} changes nothing here")
+        else:
+            faults.append(f"{name} is no setting" + (f"; {near[0]} is the nearest" if near else ""))
+    if faults:
+        raise ReplayError("\n".join(faults))
 
 
 def percent(value: Decimal) -> tuple[int, int]:
@@ -103,30 +132,6 @@ def stream_of(bars: Seconds, delay_s: float) -> Stream:
     from replay.kernel import Stream
 
     return Stream(np.asarray(bars.start + (1.0 + delay_s), np.float64), bars.start, bars.close, bars.volume, bars.vwap)
-
-
-def profile_of(path: Path) -> tuple[float, ...]:
-    """The 390 average minute volumes of a file: a JSON list, the worker's own cache, or a CSV column named `volume`."""
-    try:
-        text = path.read_bytes()
-    except OSError as fault:
-        raise ReplayError(f"{path} cannot be read: {fault.strerror}") from None
-    if path.suffix == ".csv":
-        import polars
-
-        try:
-            minutes = tuple(polars.read_csv(text)["volume"].cast(polars.Float64).to_list())
-        except polars.exceptions.PolarsError as fault:
-            raise ReplayError(f"{path}: {str(fault).splitlines()[0]}") from None
-    else:
-        try:
-            found = msgspec.json.decode(text)
-            minutes = tuple(float(volume) for volume in (found["minutes"] if isinstance(found, dict) else found))
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
-            raise ReplayError(f'{path} is no profile: a JSON list of {MINUTES} volumes, or {{"minutes": [...]}}') from None
-    if len(minutes) != MINUTES or not all(0 <= volume < float("inf") for volume in minutes):
-        raise ReplayError(f"{path}: a profile is {MINUTES} volumes, none below zero, not {len(minutes)}")
-    return minutes
 
 
 def as_array(profile: tuple[float, ...] | None) -> Floats:

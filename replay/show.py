@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -10,9 +11,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from events import Trade
-from utils import clock_text, dollars, new_york, signed_dollars
+from utils import clock_text, contract_name, dollars, new_york, signed_dollars
 
 T = TypeVar("T")
 
@@ -57,12 +59,30 @@ class bar:
         self.display.stop()
 
 
+MARKS = (
+    ("everything as the worker recorded it", "RECORDED"),
+    ("option quotes recorded", "RECORDED"),
+    ("option quotes modelled", "MODELLED"),
+    ("the market was a simulator's", "SIMULATED"),
+    ("rows of ", "READ"),
+)
+
+
 def mark_of(words: str) -> str:
     """The word before a sentence of the head: what was modelled, assumed or made up is not taken for what was recorded."""
-    for beginning, mark in (("option quotes recorded", "RECORDED"), ("option quotes modelled", "MODELLED")):
-        if words.startswith(beginning):
-            return mark
-    return "MADE UP" if "made up" in words else "ASSUMED"
+    found = next((mark for beginning, mark in MARKS if words.startswith(beginning)), None)
+    return found or ("MADE UP" if "made up" in words else "ASSUMED")
+
+
+def named(text: str) -> str:
+    """A sentence with the names of its contracts in place of their tickers."""
+    return re.sub(r"O:[A-Z]{1,6}\d{6}[CP]\d{8}", lambda ticker: contract_name(ticker[0]), text)
+
+
+def many(count: int, word: str) -> str:
+    """`1 win`, `2 wins`, `0 losses`."""
+    plural = f"{word}es" if word.endswith("s") else f"{word}s"
+    return f"{count:,} {word if count == 1 else plural}"
 
 
 def trades_table(trades: Sequence[Trade], title: str, quotes: Sequence[str] = ()) -> Table:
@@ -79,7 +99,7 @@ def trades_table(trades: Sequence[Trade], title: str, quotes: Sequence[str] = ()
         style = "" if not trade.pnl else "green" if trade.pnl > 0 else "red"
         table.add_row(
             f"{new_york(trade.opened_at):%Y-%m-%d}",
-            trade.contract,
+            Text.assemble(contract_name(trade.contract), (f" {trade.contract}", "dim")),
             clock_text(trade.opened_at),
             clock_text(trade.closed_at),
             dollars(trade.entry, 2),
@@ -98,6 +118,7 @@ def trade_row(trade: Trade) -> dict[str, Any]:
     return {
         "id": trade.id,
         "contract": trade.contract,
+        "name": contract_name(trade.contract),
         "opened_at": trade.opened_at,
         "opened_et": clock_text(trade.opened_at),
         "closed_at": trade.closed_at,

@@ -24,8 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config import Config
-from replay import kernel, paths, setting, store
-from replay.options import MODELLED
+from replay import head, kernel, options, paths, setting, store
 from replay.show import OK, ReplayError, as_json, console, progress
 from replay.worth import Worth, money, worth
 from utils import Session
@@ -36,11 +35,12 @@ FOLDS = 4
 
 
 class Try(NamedTuple):
-    """One thing to try: settings, how fills are assumed, and how late bars come."""
+    """One thing to try: settings, how fills are assumed, how late bars come; `seed` of the modelled quotes, None: the source's."""
 
     settings: dict[str, str]
     fill: str = "as ruled"
     delay_s: float = 0.0
+    seed: int | None = None
 
     @property
     def name(self) -> str:
@@ -49,6 +49,8 @@ class Try(NamedTuple):
             parts.append(f"fill {self.fill}")
         if self.delay_s:
             parts.append(f"bars {self.delay_s:g} s late")
+        if self.seed is not None:
+            parts.append(f"quotes of seed {self.seed}")
         return " ".join(parts) or "defaults"
 
 
@@ -56,6 +58,7 @@ class Prepared(NamedTuple):
     config: Config
     rules: kernel.Rules
     delay_s: float
+    seed: int | None
 
 
 def prepared(tries: Sequence[Try]) -> list[Prepared]:
@@ -68,15 +71,22 @@ def _prepared(tries: bytes) -> list[Prepared]:
     found = []
     for one in msgspec.json.decode(tries, type=list[Try]):
         config = setting.config_of(one.settings)
-        found.append(Prepared(config, setting.rules_of(config, one.fill), one.delay_s))
+        found.append(Prepared(config, setting.rules_of(config, one.fill), one.delay_s, one.seed))
     return found
 
 
 def of_session(source: store.Source, session: Session, tries: Sequence[Try], span: tuple[date, date]) -> list[paths.Result]:
     """One session under every try."""
     day = source.day(session, store.calendar_between(*span))
-    by_delay = {delay_s: paths.ready(day, delay_s) for delay_s in {one.delay_s for one in tries}}
-    return [paths.fast(one.config, by_delay[one.delay_s], one.rules) for one in prepared(tries)]
+    ready = {delay_s: paths.ready(day, delay_s) for delay_s in {one.delay_s for one in tries}}
+    first = float(day.own.open[0])
+    seeds = {one.seed for one in tries}
+    chains = {seed: options.chain_of(day.seed if seed is None else seed, session, first) for seed in seeds}
+    prices = (first, float(day.own.close[-1]))
+    return [
+        paths.fast(one.config, ready[one.delay_s]._replace(chain=chains[one.seed]), one.rules)._replace(prices=prices)
+        for one in prepared(tries)
+    ]
 
 
 @contextmanager
@@ -156,24 +166,45 @@ def results(
 # --- the grid ----------------------------------------------------------------------------------------------------------
 
 
-def grid_of(path: Path) -> list[Try]:
-    """Every combination of a JSON object of lists: `{"STOP_LOSS_PERCENT": [10, 15], "FILL": ["mid"], "DELAY": [0, 2]}`."""
+def grid_of(path: Path, base: Try, *, delay_given: bool = False) -> list[Try]:
+    """Every combination of a JSON object of lists over `base`: `{"STOP_LOSS_PERCENT": [10, 15], "FILL": ["mid"], "DELAY": [0, 2]}`.
+
+    ReplayError names what is no list, no setting of a sweep, or said twice.
+    """
     try:
         given = msgspec.json.decode(path.read_bytes(), type=dict[str, list[str | int | float | bool]])
     except OSError as fault:
         raise ReplayError(f"{path} cannot be read: {fault.strerror}") from None
     except msgspec.MsgspecError as fault:
         raise ReplayError(f"{path} is no grid (a JSON object of lists): {fault}") from None
+    if empty := [name for name, values in given.items() if not values]:
+        raise ReplayError(f"{path}: {empty[0]} has no value")
+    setting.check_names([name for name in given if name not in ("FILL", "DELAY")])
+    if twice := [name for name in given if name in base.settings]:
+        raise ReplayError(f"{twice[0]} is given by --set and by the grid: one of them")
+    if "DELAY" in given and delay_given:
+        raise ReplayError("DELAY is given by --delay and by the grid: one of them")
     found = []
     for values in product(*given.values()):
         chosen = dict(zip(given, map(text_of, values), strict=True))
-        fill, delay = chosen.pop("FILL", "as ruled"), float(chosen.pop("DELAY", "0"))
+        fill, delay = chosen.pop("FILL", base.fill), delay_of(chosen.pop("DELAY", None), base.delay_s)
         if fill not in setting.FILLS:
             raise ReplayError(f"FILL {fill} is none of {', '.join(setting.FILLS)}")
-        found.append(Try(chosen, fill, delay))
+        found.append(Try(base.settings | chosen, fill, delay))
         if len(found) > GRID_MAX:
             raise ReplayError(f"the grid has more than {GRID_MAX:,} settings")
     return found
+
+
+def delay_of(text: str | None, otherwise: float) -> float:
+    """Seconds from a bar's end to its arrival; ReplayError unless from 0 to 60."""
+    try:
+        delay = otherwise if text is None else float(text)
+    except ValueError:
+        delay = -1.0
+    if not 0 <= delay <= 60:
+        raise ReplayError(f"DELAY {text} is no number of seconds from 0 to 60")
+    return delay
 
 
 def text_of(value: str | int | float | bool) -> str:
@@ -204,12 +235,16 @@ def best_of(rows: Sequence[Sequence[paths.Result]], count: int) -> int:
     return totals.index(max(totals))
 
 
+def cuts_of(sessions: int) -> list[tuple[int, int]]:
+    """Where sessions are cut: choose on all before the first number, judge on those up to the second."""
+    count = min(FOLDS, sessions - 1)
+    return list(pairwise(round(sessions * (k + 1) / (count + 1)) for k in range(count + 1))) if count > 0 else []
+
+
 def walk_forward(sessions: Sequence[Session], rows: Sequence[Sequence[paths.Result]], tries: Sequence[Try]) -> list[Fold]:
     """Choose on all sessions before a cut, judge on those up to the next: never on what the choice has seen."""
-    count = min(FOLDS, len(sessions) - 1)
-    cuts = [round(len(sessions) * (k + 1) / (count + 1)) for k in range(count + 1)] if count > 0 else []
     folds = []
-    for cut, end in pairwise(cuts):
+    for cut, end in cuts_of(len(sessions)):
         best = best_of(rows[:cut], len(tries))
         folds.append(
             Fold(
@@ -223,6 +258,15 @@ def walk_forward(sessions: Sequence[Session], rows: Sequence[Sequence[paths.Resu
     return folds
 
 
+def out_of_sample(rows: Sequence[Sequence[paths.Result]], count: int) -> Worth | None:
+    """All parts that walk-forward judged, together: the best of each choice on the sessions it had not seen. None without a part."""
+    judged = []
+    for cut, end in cuts_of(len(rows)):
+        best = best_of(rows[:cut], count)
+        judged += [[row[best]] for row in rows[cut:end]]
+    return worth_of(judged, 0) if judged else None
+
+
 def warning(tries: int, trades: int) -> str:
     return (
         f"{tries} settings were tried on {trades} trades of the best: the best of many looks good by luck alone;"
@@ -231,45 +275,64 @@ def warning(tries: int, trades: int) -> str:
 
 
 def sweep(chosen: Namespace) -> int:
-    """Every setting of the grid, the best ones first, and walk-forward."""
+    """Every setting of the grid, the best ones first, and walk-forward. A row is the backtest of the same settings."""
+    from replay.backtest import decided
+    from replay.quotes import recorded_of
+
     source = chosen.source(chosen)
-    tries = grid_of(chosen.grid)
+    base = Try(setting.settings_of(chosen.set), delay_s=chosen.delay)
+    tries = grid_of(chosen.grid, base, delay_given="--delay" in chosen.given)
     _, sessions = store.sessions(source, chosen.first, chosen.last)
-    rows = results(source, sessions, tries, chosen.cluster)
+    rows, assumed = decided(source, sessions, tries, recorded_of(source, sessions, chosen.options), chosen.cluster)
     every = sorted(
         ((one, worth_of(rows, which)) for which, one in enumerate(tries)), key=lambda item: item[1].pnl, reverse=True
     )
-    folds = walk_forward(sessions, rows, tries)
+    folds, judged = walk_forward(sessions, rows, tries), out_of_sample(rows, len(tries))
     told = warning(len(tries), every[0][1].trades)
+    top = head.of_sessions(chosen, source, sessions, setting.config_of(base.settings), assumed)
     if chosen.json:
+        shown = every[: chosen.top] if "--top" in chosen.given else every
         document: dict[str, Any] = {
             "ok": True,
-            "modelled": [*source.words, MODELLED],
+            "head": top,
+            "modelled": top.words,
             "warning": told,
             "sessions": len(sessions),
-            "settings": [{"setting": one._asdict(), "worth": value} for one, value in every],
+            "settings": [{"setting": one._asdict(), "worth": value} for one, value in shown],
             "walk_forward": folds,
+            "out_of_sample": judged,
         }
         as_json(document)
         return OK
-    for words in (*source.words, MODELLED):
-        console.print(Text(f"MODELLED  {words}", style="yellow"))
+    head.tell(top)
     table = Table(
         title=f"{len(tries)} settings, {len(sessions)} sessions", title_justify="left", box=None, header_style="dim"
     )
-    for name in ("P&L", "trades", "win rate", "95 %", "expectancy", "drawdown", "setting"):
+    for name in ("P&L", "trades", "win rate", "95 %", "expectancy", "max drawdown", "setting"):
         table.add_column(name, justify="left" if name == "setting" else "right", no_wrap=name != "setting")
     for one, value in every[: chosen.top]:
         table.add_row(*figures(value), one.name)
     console.print(table)
+    tell_walk(folds, judged)
+    console.print(Text(told, style="bold yellow"))
+    return OK
+
+
+def tell_walk(folds: Sequence[Fold], judged: Worth | None) -> None:
+    """Walk-forward: a line for each part, and what all parts out of sample came to."""
     for fold in folds:
         console.print(
             f"chosen on {fold.chosen_on[0]}…{fold.chosen_on[1]} ({money(fold.in_sample.pnl)}), judged on"
             f" {fold.judged_on[0]}…{fold.judged_on[1]}: {money(fold.out_of_sample.pnl)} of {fold.out_of_sample.trades} trades"
             f"  {fold.setting}"
         )
-    console.print(Text(told, style="bold yellow"))
-    return OK
+    if judged is not None:
+        rate = "" if judged.win_rate is None else f", win rate {judged.win_rate:.1%}, expectancy {money(judged.expectancy)}"
+        console.print(
+            f"out of sample in all: {money(judged.pnl)} of {judged.trades} trades in {judged.sessions} sessions{rate},"
+            f" max drawdown ${judged.drawdown:,.2f}",
+            style="bold",
+        )
 
 
 def figures(value: Worth) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ from events import (
     Watch,
     WorkerStarted,
 )
-from replay.bars import Floats, Ints, Seconds
+from replay.bars import Floats, Ints, Seconds, opening_price, true_bars
 from strategies.registry import build
 from utils import Session, SessionCalendar
 
@@ -89,8 +89,8 @@ class Modelled:
         self._of = options
         self.assumed = [options.MODELLED]
         self.session, self.underlying = session, underlying
-        inside = bars.between(session.open_at, session.close_at)
-        self.chain = options.chain_of(seed, session, float(inside.open[0]))
+        inside = true_bars(bars, session)
+        self.chain = options.chain_of(seed, session, opening_price(inside))
         stream = kernel.Stream(inside.start.astype(np.float64), inside.start, inside.close, inside.volume, inside.vwap)
         self.prices = kernel.last_prices(stream, session.open_at, session.close_at - session.open_at)
         self._spots: list[float] = self.prices.tolist()
@@ -134,7 +134,7 @@ class World:
         config: Config,
         calendar: SessionCalendar,
         session: Session,
-        arrivals: Iterator[Arrival] | list[Arrival],
+        arrivals: list[Arrival],
         options: Options,
         profile: tuple[float, ...] | None,
         *,
@@ -153,6 +153,8 @@ class World:
             (name for name in config.heartbeat_symbols if name not in (config.symbol, config.leader)), None
         )
         self.heard_at = -inf
+        inside = (bar.start for _, own, bar in arrivals if own and session.open_at <= bar.start < session.close_at)
+        self.begins_at = -inf if premarket else float(next(inside, -inf))
         self._answer: tuple[float, RefreshQuotes] | None = None
         self._watched: tuple[str, float] | None = None
         self._poll = 0
@@ -208,7 +210,7 @@ class World:
             elif next_quote == due:
                 waiting = self._flush([*waiting, *self._quoted(due)])
             else:
-                waiting = self._flush([*waiting, *self._heartbeat(due), HalfSecondPassed(at=due)])
+                waiting = self._flush([*waiting, *self._heartbeat(due), *self._in_sight(due), HalfSecondPassed(at=due)])
                 tick_at = next(ticks)
 
     def _flush(self, waiting: list[AnyEvent]) -> list[AnyEvent]:
@@ -234,7 +236,10 @@ class World:
         else:
             times = np.arange(session.open_at, session.close_at, QUIET_TICK_S).tolist()
         stop_at = risk_manager.time_stop(self.config, session)
-        yield from sorted({*times, stop_at, float(session.close_at), session.close_at + 60.0, session.close_at + 61.0})
+        begin = () if self.begins_at < session.open_at else (self.begins_at,)
+        yield from sorted(
+            {*times, *begin, stop_at, float(session.close_at), session.close_at + 60.0, session.close_at + 61.0}
+        )
         yield inf
 
     def _polls(self) -> Iterator[float]:
@@ -247,6 +252,10 @@ class World:
         else:
             yield from self.polls
         yield inf
+
+    def _in_sight(self, at: float) -> list[AnyEvent]:
+        """Bars that begin after the open are known from the first of them on; what was before it was not quiet but unseen."""
+        return [FeedConnected(at=at, feed="stocks")] if at == self.begins_at else []
 
     def _heartbeat(self, at: float) -> list[AnyEvent]:
         if self.heartbeat is None or at - self.heard_at < HEARD_AGAIN_S or not self.desk.state.session:
@@ -345,9 +354,9 @@ def useful_polls(
     """The chain's polls that a signal might read: each the last before a second that is not certainly none.
 
     Loose on purpose, and by other arithmetic than the desk's: conditions 1, 3, 5 and 6 by prefix sums, 4 by counting, each with
-    a tolerance far wider than theirs. Bars must be in order and final.
+    a tolerance far wider than theirs. Bars must be in order and final; only the true ones are reckoned on.
     """
-    inside = bars.between(session.open_at, session.close_at)
+    inside = true_bars(bars, session)
     index = inside.start - session.open_at
     seconds = session.close_at - session.open_at
     base = float(inside.close[0])

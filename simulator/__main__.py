@@ -1,6 +1,6 @@
 """`python -m simulator`: the simulated market by itself, until it is interrupted. Prints one JSON line of its places.
 
-`python -m simulator alpaca`: a broker instead; each has a --help of its own.
+`python -m simulator alpaca` or `tws`: a broker instead; each has a --help of its own.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from datetime import date, time
 from importlib import import_module
 from pathlib import Path
 
+import startup
+
+startup.begin(startup.SIMULATOR, startup.OF_SIMULATOR, code=2)
+
 from simulator.market import Burst
 from simulator.servers import Simulator
 
 DEFAULT_DAY = date(2026, 11, 20)
-BROKERS = {"alpaca": "simulator.alpaca.program"}
+BROKERS = {"alpaca": "simulator.alpaca.program", "tws": "simulator.tws.program"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +63,12 @@ def main(argv: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        place = tempfile.TemporaryDirectory()
+    except OSError as error:
+        print(f"cannot start: {error.strerror or error}; set TMPDIR to a folder that can be written")
+        return 2
+    with place as folder:
         clock_file = chosen.clock_file or Path(folder) / "clock"
         try:
             market = Simulator(

@@ -21,24 +21,25 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import startup
+
+startup.begin((*startup.WORKER, *startup.SIMULATOR), startup.OF_WORKER, startup.OF_SIMULATOR, code=2)
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from simulator.market import Burst, MarketDay
+from simulator.push import Message
+from simulator.servers import Simulator
 from utils import clock_text, dollars, new_york, signed_dollars, to_mills
-
-try:
-    from rich.console import Console, Group
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    from simulator.market import Burst, MarketDay
-    from simulator.push import Message
-    from simulator.servers import Simulator
-except ModuleNotFoundError as missing:
-    raise SystemExit(f"The demo needs {missing.name}: `make demo` brings it (pip install -r requirements-dev.txt)") from None
 
 CLOCK, DATA = "clock", "data"  # in the folder of the run, which is the worker's working directory
 HOME = Path(__file__).resolve().parents[1]
 DAY, START = date(2026, 11, 20), time(10, 4)
 BURST_AFTER_S = 45
+RIDES_ON, TURNED_ROUND = 1.25, -0.8  # what follows the burst, in parts of its climb
 SPEED, SPEED_OF_BARS = 3.0, 12.0
 PATIENCE_S = 120.0  # of market, to the SELL; with real bars to the BUY
 PATIENCE_HOLDING_S = 1200.0  # of market, with real bars: then the worker closes its position as it is stopped
@@ -64,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
         "--bars", type=Path, help="a csv or csv.gz of real second bars, played as IWM; the day is the file's"
     )
     options.add_argument("--start", type=time.fromisoformat, help=f"New York time of day, HH:MM[:SS] ({START:%H:%M})")
+    options.add_argument("--port", type=int, default=0, help="of the worker's page (any free one)")
+    options.add_argument("--stay", action="store_true", help="go on after the SELL, page and all, until Ctrl-C")
     return options
 
 
@@ -74,6 +77,9 @@ def run(argv: list[str]) -> int:
     if chosen.speed is not None and not 0 < chosen.speed <= 30:
         console.print("--speed takes a number above 0, up to 30")
         return 2
+    if not 0 <= chosen.port <= 65_535:
+        console.print("--port takes a number from 0 to 65535")
+        return 2
     folder = Path.cwd() / "demo-data" / datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - a name for a person
     try:
         folder.mkdir(parents=True, mode=0o700)
@@ -81,12 +87,13 @@ def run(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         console.print(f"The demo cannot start: {error}")
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end in order, and the worker with it
+    for number in (signal.SIGTERM, signal.SIGHUP):  # to end in order, and the worker with it
+        signal.signal(number, signal.default_int_handler)
     with simulator:
         if chosen.bars is not None and chosen.start is None:
             _go_to_a_signal(simulator)
         speed = chosen.speed or (SPEED if chosen.bars is None else SPEED_OF_BARS)
-        return Demo(simulator, folder, console, speed, real=chosen.bars is not None).play()
+        return Demo(simulator, folder, console, speed, chosen).play()
 
 
 def _market(chosen: argparse.Namespace, folder: Path) -> Simulator:
@@ -96,25 +103,33 @@ def _market(chosen: argparse.Namespace, folder: Path) -> Simulator:
         since_open = (start.hour - 9) * 3600 + (start.minute - 30) * 60 + start.second
         if since_open < 600:
             raise ValueError("the market needs ten minutes behind it: --start 09:40 or later")
-        bursts = [Burst(since_open + BURST_AFTER_S)]
+        bursts = [Burst(since_open + BURST_AFTER_S, follow=TURNED_ROUND if turns_round(chosen.seed) else RIDES_ON)]
     clock = folder / CLOCK
     return Simulator(
         clock, day=chosen.day, seed=chosen.seed, start=start, bars=chosen.bars, bursts=bursts, half_strikes=True, speed=1.0
     )
 
 
+def turns_round(seed: int) -> bool:
+    """Whether the momentum of a seed's market is false: one in five, and the trade loses."""
+    return seed % 5 == 2
+
+
 class Demo:
     """One showing: the worker's process, what it says, what the phone gets, and what its contract is worth meanwhile."""
 
-    def __init__(self, simulator: Simulator, folder: Path, console: Console, speed: float, *, real: bool) -> None:
-        self.simulator, self.folder, self.console, self.speed, self.real = simulator, folder, console, speed, real
+    def __init__(
+        self, simulator: Simulator, folder: Path, console: Console, speed: float, chosen: argparse.Namespace
+    ) -> None:
+        self.simulator, self.folder, self.console, self.speed = simulator, folder, console, speed
+        self.real, self.port, self.stays = chosen.bars is not None, chosen.port, chosen.stay
         self.lines: queue.Queue[str] = queue.Queue()
         self.shown = 0
         self.held: Held | None = None
         self.sold = False
         self.in_time = True
         self.quoted_at = 0.0
-        self.quote_line_every_s = QUOTE_LINE_OF_BARS_EVERY_S if real else QUOTE_LINE_EVERY_S
+        self.quote_line_every_s = QUOTE_LINE_OF_BARS_EVERY_S if self.real else QUOTE_LINE_EVERY_S
         self.worker = self._start_worker()
 
     def play(self) -> int:
@@ -129,12 +144,22 @@ class Demo:
                 self.in_time = self._is_in_time(began)
             real_time.sleep(0.5)  # its own confirmation of the SELL
             self._show()
+            if self.stays:
+                self._stay()
         except KeyboardInterrupt:
             self.console.print("\nStopped by hand.")
         finally:
             code = self._stop_worker()
         self._show()
         return self._farewell(code)
+
+    def _stay(self) -> None:
+        """The market goes on at its natural speed, and so does the worker, until somebody stops it."""
+        self.simulator.set_clock(speed=1.0)
+        self._say("demo", "it stays as it is, page and all: Ctrl-C ends it", "cyan")
+        while self.worker.poll() is None:
+            self._show()
+            real_time.sleep(0.2)
 
     def _is_in_time(self, began: float) -> bool:
         limit = PATIENCE_HOLDING_S if self.real and self.held else PATIENCE_S
@@ -144,7 +169,7 @@ class Demo:
 
     def _start_worker(self) -> subprocess.Popen[str]:
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-        places = self.simulator.environment(Path(DATA), CLOCK_FILE=CLOCK)
+        places = self.simulator.environment(self.folder / DATA, CLOCK_FILE=CLOCK, HEALTH_PORT=str(self.port))
         environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **places}
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, str(HOME / "main.py")],

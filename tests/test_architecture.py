@@ -15,28 +15,40 @@ ROOT = {file.stem for file in HOME.glob("*.py")}
 FILES = sorted([*HOME.glob("*.py"), *(file for folder in FOLDERS for file in (HOME / folder).rglob("*.py"))])
 
 VALUES = {"events", "utils"}
-RULES = VALUES | {"market", "config", "links", "signals", "contract_selector", "risk_manager", "pnl_tracker", "alerts"}
+RULES = VALUES | {
+    "market",
+    "config",
+    "setting",
+    "links",
+    "signals",
+    "contract_selector",
+    "risk_manager",
+    "pnl_tracker",
+    "alerts",
+}
 MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, replay, simulator, diagnose) may know all
+    "startup": set(),
     "utils": set(),
     "events": set(),
     "failpoints": {"utils"},
-    "config": {"utils"},
+    "setting": {"utils"},
+    "config": {"setting", "utils"},
     "links": {"config"},
     "logger": {"config", "utils"},
     "market": VALUES,
     "signals": VALUES | {"market", "config"},
     "contract_selector": VALUES | {"config", "market"},
     "risk_manager": VALUES | {"config"},
-    "pnl_tracker": VALUES | {"disk"},
+    "pnl_tracker": VALUES | {"config", "disk", "startup"},
     "alerts": VALUES | {"config", "links"},
-    "desk": RULES | {"strategies"},
-    "strategies": RULES,
+    "desk": RULES,
+    "strategies": RULES | {"desk"},
     "wire": VALUES | {"config", "failpoints", "logger"},
     "polygon_client": VALUES | {"config", "logger", "wire"},
-    "disk": VALUES | {"config", "desk", "failpoints", "logger", "pnl_tracker"},
+    "disk": VALUES | {"config", "failpoints", "logger", "pnl_tracker", "setting"},
     "edges": VALUES | {"alerts", "config", "disk", "failpoints", "logger", "polygon_client", "signals", "wire"},
     "brokers": VALUES | {"config", "logger", "wire"},
-    "dashboard": RULES | {"desk", "disk", "edges", "logger", "wire"},
+    "dashboard": RULES | {"desk", "disk", "edges", "logger", "wire", "strategies"},
 }
 CORE = (
     "events",

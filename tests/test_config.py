@@ -15,13 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import config
+import setting
 from config import Config, ConfigError
 from utils import SharedClock
 
 ROOT = Path(__file__).resolve().parents[1]
+CASES = ROOT.parent / "shared" / "cases"
 KEYS = {"POLYGON_API_KEY": "pk_" + "1x" * 15, "PUSHOVER_TOKEN": "a1b2c3" * 5, "PUSHOVER_USER_KEY": "u9y8x7" * 5}
 NAMES = sorted(set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", config.example(), re.MULTILINE)))
-NUMBERS = [name for name in NAMES if "number from" in config.allowed(config.fields()[name])]
+NUMBERS = [name for name in NAMES if "number from" in setting.allowed(config.fields()[name])]
 
 
 def faults_of(**settings: str) -> list[str]:
@@ -86,7 +88,7 @@ def test_a_number_that_is_none_is_refused_with_the_allowed_range(name: str, garb
 @pytest.mark.fault("C02")
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_out_of_its_bounds_is_refused(name: str) -> None:
-    low, high = (Decimal(bound) for bound in re.findall(r"-?[\d.]+", config.allowed(config.fields()[name])))
+    low, high = (Decimal(bound) for bound in re.findall(r"-?[\d.]+", setting.allowed(config.fields()[name])))
     for outside in (low - 1, high + 1):
         assert f"{name} is" in faults_of(**{name: str(outside)})[0]
 
@@ -333,6 +335,44 @@ def test_a_url_that_is_refused_does_not_tell_what_it_carries() -> None:
     assert "hunter" not in line
 
 
+def test_a_name_in_the_file_that_is_no_setting_is_told(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("TAKE_PROFIT=20\nSTOP_LOS_PERCENT=10\nMASSIVE_API_KEY=\n")
+    file.chmod(0o600)
+    first, second = config.load(KEYS | {"DATA_DIR": str(tmp_path / "data"), "SHELL": "/bin/sh"}, file).warnings
+    assert first.startswith("STOP_LOS_PERCENT is no setting: STOP_LOSS_PERCENT")
+    assert second == f"TAKE_PROFIT in {file} is no setting: nobody reads it"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not here")
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("colon", "line 4 (STOP_LOSS_PERCENT)"),
+        ("behind_the_quotes", "line 4 (DAILY_LOSS_HALT)"),
+        ("no_equals", "line 4 (DAILY_LOSS_HALT)"),
+        ("utf16", "save as UTF-8"),
+    ],
+)
+def test_the_files_of_others_stop_the_start(tmp_path: Path, case: str, told: str) -> None:
+    (tmp_path / ".env").write_bytes((CASES / f"{case}.env").read_bytes())
+    home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    for program, code in ((("main",), 78), (("pnl_tracker", "verify"), 2), (("replay", "verify", "2026-11-20"), 2)):
+        command = [sys.executable, "-m", *program]
+        done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stderr
+        assert told in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env"]
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not here")
+def test_a_home_in_the_file_of_another_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = CASES / "home.env"
+    assert config.load({}, file).data_dir == config.data_dir({}, file) == tmp_path / "home" / "iwm-data"
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("\ufeffMIN_VOLUME=100\nMIN_OPEN_INTEREST=5\n", encoding="utf-8")
@@ -341,11 +381,166 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert settings.non_defaults() == {"DATA_DIR": str(tmp_path), "MIN_VOLUME": "200", "MIN_OPEN_INTEREST": "5"}
 
 
-def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe\x00\x00",
+        "DAILY_LOSS_HALT=100\r\n".encode("utf-16"),
+        "DAILY_LOSS_HALT=100\r\n".encode("utf-16-le"),
+        "DAILY_LOSS_HALT=100\r\n".encode("utf-32"),
+        "# für später\nDAILY_LOSS_HALT=100\n".encode("latin-1"),
+    ],
+    ids=["no text", "UTF-16", "UTF-16 without a mark", "UTF-32", "Latin-1"],
+)
+def test_a_file_that_is_not_utf8_is_refused_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / ".env"
-    file.write_bytes(b"\xff\xfe\x00\x00")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    file.write_bytes(content)
+    for read in (lambda: config.load(KEYS, file), lambda: config.data_dir({}, file)):
+        with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8 text; save as UTF-8"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("STOP_LOSS_PERCENT: 10", "line 3 (STOP_LOSS_PERCENT)"),
+        ("set DAILY_LOSS_HALT=100", "line 3 (DAILY_LOSS_HALT)"),
+        ("MAX_TRADES_PER_DAY 2", "line 3 (MAX_TRADES_PER_DAY)"),
+        ("MAX_TRADES_PER_DAY", "line 3 (MAX_TRADES_PER_DAY)"),
+        ('DAILY_LOSS_HALT="100" dollars', "line 3 (DAILY_LOSS_HALT)"),
+        ('DAILY_LOSS_HALT="100', "line 3 (DAILY_LOSS_HALT)"),
+        ("DAILY_LOSS_HALT='100", "line 3 (DAILY_LOSS_HALT)"),
+        ("DAILY-LOSS-HALT=100", "line 3"),
+        ("DAILY_LOSS_HALT:=100", "line 3 (DAILY_LOSS_HALT)"),
+        ("=100", "line 3"),
+        ("[worker]", "line 3"),
+    ],
+)
+def test_a_line_that_is_not_understood_is_refused_by_its_number(tmp_path: Path, line: str, named: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# first\n\n{line}\nMIN_VOLUME=1\n")
+    for read in (lambda: config.load(KEYS, file), lambda: config.data_dir({}, file)):
+        with pytest.raises(ConfigError) as caught:
+            read()
+        (told,) = caught.value.lines
+        assert f"{named} is not understood" in told
+
+
+def test_every_such_line_is_named_and_none_shows_what_it_holds(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    key = KEYS["POLYGON_API_KEY"]
+    file.write_text(f"POLYGON_API_KEY: {key}\nPUSHOVER_TOKEN\nMIN_VOLUME=5\nMIN_VOLUME=6\n")
+    with pytest.raises(ConfigError) as caught:
         config.load(KEYS, file)
+    assert [re.findall(r"line \d", line)[0] for line in caught.value.lines] == ["line 1", "line 2", "line 4"]
+    assert "gives MIN_VOLUME again, with another value" in caught.value.lines[2]
+    assert key not in str(caught.value)
+
+
+def test_a_name_that_is_given_twice_alike_is_no_fault_and_what_dotenv_allows_is_read(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    lines = [
+        "export MIN_VOLUME=5  # five",
+        "MIN_VOLUME = '5'",
+        'LOG_LEVEL="DEBUG" # loud',
+        "FEE_PER_CONTRACT=",
+        "SYSTEM_X=a#b",
+    ]
+    file.write_text("\r\n".join(lines))
+    assert config.read_file(file) == {"MIN_VOLUME": "5", "LOG_LEVEL": "DEBUG", "FEE_PER_CONTRACT": "", "SYSTEM_X": "a#b"}
+    assert config.read_file(tmp_path / "nowhere") == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("${HOME}/iwm", "{home}/iwm"),
+        ("$HOME/iwm", "{home}/iwm"),
+        ("~/iwm", "{home}/iwm"),
+        ("~", "{home}"),
+        ('"/x"', "/x"),
+        ("  /x ", "/x"),
+        ("'~/x y' ", "{home}/x y"),
+        ("", "{cwd}/data"),
+        ("here", "{cwd}/here"),
+    ],
+)
+def test_the_data_folder_is_one_for_worker_and_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    folder = Path(meant.format(home=tmp_path / "home", cwd=tmp_path))
+    assert Config.from_env(KEYS | {"DATA_DIR": given}).data_dir.absolute() == folder
+    assert config.data_dir({"DATA_DIR": given}, tmp_path / ".env") == folder
+    (tmp_path / ".env").write_text(f"DATA_DIR={given.strip()}\n")
+    assert config.data_dir({}, tmp_path / ".env") == folder
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("given", ["${HOMES}/x", "$DATA/x", "/srv/$USER", "~nobody-of-that-name/x", "a${HOME}"])
+def test_a_folder_that_only_a_shell_could_resolve_is_refused(tmp_path: Path, given: str) -> None:
+    assert faults_of(DATA_DIR=given)[0].startswith("DATA_DIR is ")
+    with pytest.raises(ConfigError, match="DATA_DIR is "):
+        config.data_dir({"DATA_DIR": given}, tmp_path / ".env")
+
+
+def test_a_relative_folder_is_said_with_what_it_becomes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (told,) = config.load(KEYS, tmp_path / ".env").warnings
+    assert told.startswith(f"DATA_DIR data is {tmp_path / 'data'} here")
+    assert config.load(KEYS | {"DATA_DIR": str(tmp_path / "data")}, tmp_path / ".env").warnings == ()
+
+
+def test_a_start_from_elsewhere_begins_no_second_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, elsewhere = tmp_path / "program", tmp_path / "elsewhere"
+    for folder in (program / "data", elsewhere):
+        folder.mkdir(parents=True)
+    (program / "data" / config.LEDGER).touch()
+    monkeypatch.setattr(config, "__file__", str(program / "config.py"))
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(
+        ConfigError, match=r"DATA_DIR data would begin a new ledger in .*/elsewhere/data, and there is one in"
+    ):
+        config.load(KEYS, elsewhere / ".env")
+    assert not (elsewhere / "data").exists()
+    monkeypatch.chdir(program)
+    assert config.load(KEYS, program / ".env").data_dir == Path("data")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"NO_ENTRY_AFTER": "15:31"}, "NO_ENTRY_AFTER after 15:30 does nothing"),
+        ({"HARD_TIME_STOP": "15:56"}, "HARD_TIME_STOP after 15:55 does nothing"),
+        ({"RELATIVE_VOLUME_FILTER": "off", "RELATIVE_VOLUME_MIN": "2"}, "RELATIVE_VOLUME_MIN does nothing while"),
+        ({"LEADERSHIP_FILTER": "off", "SPY_IWM_LAG_THRESHOLD": "1"}, "SPY_IWM_LAG_THRESHOLD does nothing while"),
+        ({"TAPE": "off", "TAPE_DAYS": "3"}, "TAPE_DAYS does nothing while TAPE is off"),
+    ],
+)
+def test_a_setting_that_can_do_nothing_earns_a_warning(given: dict[str, str], told: str) -> None:
+    (warning,) = Config.from_env(KEYS | given).warnings
+    assert warning.startswith(told)
+
+
+def test_a_setting_that_does_something_earns_none() -> None:
+    given = {
+        "NO_ENTRY_AFTER": "15:30",
+        "HARD_TIME_STOP": "15:55",
+        "RELATIVE_VOLUME_MIN": "2",
+        "RELATIVE_VOLUME_FILTER": "on",
+    }
+    assert Config.from_env(KEYS | given).warnings == ()
+
+
+def test_no_deadline_is_as_long_as_what_counts_as_no_sign_of_life_and_no_quote_goes_stale_between_two_polls() -> None:
+    from edges.edge import STUCK_S
+    from risk_manager import FRESH_S
+
+    longest = {name: float(re.findall(r"[\d.]+", setting.allowed(config.fields()[name]))[-1]) for name in NUMBERS}
+    assert longest["HTTP_TIMEOUT_SECONDS"] * 2 < STUCK_S  # a chain that is asked for anew is two questions
+    assert longest["ALERT_TIMEOUT_SECONDS"] * 2 < STUCK_S
+    assert longest["EXIT_POLL_SECONDS"] + Config.from_env(KEYS).http_timeout_seconds <= FRESH_S
 
 
 def test_the_key_has_two_names_and_the_port_too() -> None:

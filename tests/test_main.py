@@ -36,7 +36,7 @@ KEYS = {"POLYGON_API_KEY": "k" * 20, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_
 
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
-    kept = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+    kept = {name: signal.getsignal(name) for name in main.STOP_SIGNALS}
     yield
     for name, handler in kept.items():
         signal.signal(name, handler)

@@ -303,6 +303,27 @@ def test_told_to_end_again_and_again_it_ends_once_and_in_order(stage):
 
 
 @pytest.mark.fault("X02")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_closed_terminal_and_its_quit_key_end_it_in_order(stage, number):
+    stage.bought()
+    stage.worker.signal(number)
+    assert stage.worker.wait() == 0
+    assert "Reason: Shutdown" in stage.wait_for("— SELL").text
+    assert number.name in stage.wait_for("worker ended").text
+
+
+@pytest.mark.fault("X02")
+def test_under_nohup_a_closed_terminal_is_nothing_to_it(stage):
+    stage.bought(within=("nohup",))
+    stage.worker.signal(signal.SIGHUP)
+    stage.wait_for_polls(2)
+    assert stage.worker.is_alive
+    assert not stage.messages("— SELL")
+    stage.worker.signal()
+    assert stage.worker.wait() == 0
+
+
+@pytest.mark.fault("X02")
 @pytest.mark.parametrize("place", ["main.start", "main.ledger-open"])
 def test_told_to_end_while_it_starts_it_still_closes_what_it_holds(stage, place):
     stage.bought()

@@ -1,105 +1,118 @@
 // The page: a stream of sections, each shown when it comes, and nothing moved when nothing is new.
 
-import { Charts, drawEquity } from "/charts.js";
-import { Past } from "/past.js";
-import { $, Hands, facts, make, tone } from "/shared.js";
+import * as cards from "/cards.js";
+import { Equity } from "/equity.js";
+import { Hands } from "/manual.js";
+import { OptionChart } from "/option.js";
+import { Past, askForDay } from "/past.js";
+import { SessionChart } from "/session.js";
+import { $, set } from "/shared.js";
+import { Signals } from "/signals.js";
 
 const AGAIN_MS = 3000;
 const TOLD_MAX = 10;
-const NOT_PAST = ["point", "history", "corrected"]; // of a past day the charts come whole
+const NOT_PAST = ["point", "history", "corrected", "option"]; // of a past day the charts come whole
 const live = {};
 let seen = live; // what is shown: live, or a second of a past day
+let about = { may_act: false, word: "", symbol: "" };
 let past = null;
-let about = { may_act: false, word: "" };
-let charts = null;
-let equity = null;
+let session = null;
 let hands = null;
 let history = null;
 let corrections = null;
 let isHeard = true;
+const equity = new Equity($("equity"));
+const signals = new Signals($("signals"));
 
-// --- small words ---
+// --- the option's chart: of the held one, of the one held last, or of the trade that was chosen ---
 
-const two = (number) => String(number).padStart(2, "0");
+const option = {
+  chart: null,
+  id: "", // of which trade it is
+  chosen: false,
+  asked: 0,
 
-function lasting(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
-  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
-}
+  open(trade, columns, marks, until) {
+    $("option-card").hidden = false;
+    this.chart ??= new OptionChart($("option"), $("option-live"));
+    $("option").hidden = !columns;
+    if (columns) this.chart.show({ id: trade.id, entry: dollarsOf(trade.entry) }, columns, marks, until);
+    set("option-title", trade.name);
+    $("option-title").title = trade.contract;
+    const way = trade.exit ? `${trade.entry} → ${trade.exit} · ${trade.pnl} · ${trade.reason}` : `entry ${trade.entry}`;
+    set("option-words", way);
+  },
 
-const clockText = (at) =>
-  new Date(at * 1000).toLocaleTimeString("en-GB", { timeZone: "America/New_York", hour12: false });
+  close() {
+    [this.id, this.chosen] = ["", false];
+    this.asked += 1;
+    $("option-card").hidden = true;
+  },
 
-function set(id, text, name) {
-  const node = $(id);
-  if (node.textContent !== text) node.textContent = text;
-  if (name !== undefined && node.className !== name) node.className = name;
-}
+  // The position that is open, and after its exit the whole trade, as long as nobody looks at another.
+  async follow(id) {
+    if (this.chosen || !id || id === this.id) return;
+    this.id = id;
+    await this.fetch(id, () => (seen.position?.id === id ? seen.position : tradeOf(id)));
+  },
 
-function row(cells, name = "") {
-  const line = make("tr", "", name);
-  line.append(...cells.map((cell) => (cell instanceof Node ? cell : make("td", String(cell ?? "")))));
-  return line;
-}
+  async choose(trade) {
+    [this.id, this.chosen] = [trade.id, true];
+    $("option-card").scrollIntoView({ block: "nearest" });
+    await this.fetch(trade.id, () => trade);
+    $("option-card").scrollIntoView({ block: "nearest" });
+  },
 
-function table(id, rows, nothing) {
-  const body = $(id).tBodies[0];
-  if (!rows.length) {
-    const cell = make("td", nothing, "quiet");
-    cell.colSpan = 20;
-    rows = [row([cell])];
-  }
-  body.replaceChildren(...rows);
-}
+  async fetch(id, trade) {
+    const asked = ++this.asked;
+    const isStill = () => asked === this.asked;
+    const answer = await fetch(`/trade/${id}`).catch(() => null);
+    if (!isStill()) return;
+    const { columns: seenLive, trade: closed } = answer?.ok ? await answer.json() : {};
+    const told = closed ?? trade();
+    if (!isStill() || !told) return;
+    if (seenLive) return this.open(told, seenLive, marksOf(told));
+    if (!this.chosen) return;
+    this.open(told, null, []);
+    const day = told.day && told.day !== live.trades?.today ? told.day : "";
+    if (!day) return set("option-words", "The worker has not seen the quotes of this trade since it began.");
+    const index = await askForDay(day, (words) => isStill() && set("option-words", words), isStill);
+    if (!index || !isStill()) return;
+    const columns = index.paths[id];
+    if (columns) this.open(told, columns, marksOf(told));
+    else set("option-words", "No quotes of this trade were recorded.");
+  },
+};
 
-function left(id, name, at, until, words) {
-  set(id, until && at < until ? lasting(until - at) : until ? "over" : "–");
-  if (words) set(name, words);
+const tradeOf = (id) => seen.trades?.rows.find((row) => row.id === id);
+const dollarsOf = (text) => Number(text.replace(/[$,]/g, ""));
+
+// BUY and SELL of a trade, or of the open position.
+function marksOf(trade) {
+  const buy = [trade.opened_at, "BUY", trade.entry, trade.id];
+  return trade.closed_at ? [buy, [trade.closed_at, "SELL", `${trade.exit} ${trade.why}`, trade.id]] : [buy];
 }
 
 // --- the sections ---
 
 const show = {
+  ...cards,
+
+  headline(head) {
+    cards.headline(head);
+    if (seen === live) document.title = cards.title(head, about.symbol);
+  },
+
   clock(clock) {
-    set("now", clockText(clock.at));
-    set("day", clock.day);
-    left("cutoff", "cutoff-name", clock.at, clock.cutoff_at);
-    left("timestop", "stop-name", clock.at, clock.time_stop_at);
-    const open = clock.open_at && clock.at >= clock.open_at && clock.at < clock.close_at;
-    if (!open && clock.open_at && clock.at < clock.open_at) left("cutoff", "cutoff-name", clock.at, clock.open_at, "opens in");
-    else set("cutoff-name", "entries end in");
-    set("feed-age", clock.heard_at ? `${clock.at - clock.heard_at} s` : "–", open && clock.at - clock.heard_at > 5 ? "loss" : "");
-    set("chain-age", clock.chain_at ? `${clock.at - clock.chain_at} s` : "–", open && clock.at - clock.chain_at > 60 ? "loss" : "");
-    hold();
+    cards.clock(clock);
+    session?.shade(clock);
   },
 
-  health(health) {
-    const words = [health.status, health.reason, health.detail].filter(Boolean).join(": ");
-    set("health", (seen === live ? "" : "then: ") + (health.status === "ok" ? "all is well" : words), `badge ${health.status === "ok" ? "good" : health.status === "amber" ? "fair" : "bad"}`);
-  },
+  health: (found) => cards.health(found, seen === live ? "" : "then: "),
 
-  why(why) {
-    set("why", why);
-  },
+  why: (words) => set("why", words),
 
-  gates(gates) {
-    table(
-      "gates",
-      gates.map((gate) => {
-        const name = make("td");
-        const words = { yes: "holds", no: "does not hold", off: "switched off" }[gate.light];
-        name.append(make("span", { yes: "●", no: "○", off: "–" }[gate.light], "light"), make("span", words, "hidden"), make("span", gate.name));
-        if (gate.reason) name.append(make("span", gate.reason, "reason"));
-        return row([gate.number, name, gate.value, gate.wanted, gate.margin], gate.light);
-      }),
-      "nothing yet",
-    );
-  },
-
-  point(point) {
-    if (point && charts) charts.push(point);
-  },
+  point: (point) => point && session?.push(point),
 
   history(start) {
     if (start !== history) load();
@@ -111,94 +124,42 @@ const show = {
     corrections = count;
   },
 
-  position(position) {
-    $("position-card").hidden = !position;
-    hold();
-    if (!position) return;
-    set("p-contract", position.contract);
-    if (position.settling) return facts($("p-facts"), [["", "is being settled"]]);
-    $("blind").hidden = !position.blind;
-    set("blind", position.blind);
-    facts($("p-facts"), [
-      ["entry", position.entry],
-      ["mark", position.mark],
-      ["change", position.change, tone(position.change)],
-      ["bid × ask", position.quote],
-      ["peak", position.peak],
-      ["if sold now", position.worth, tone(position.worth)],
-      ["your fill", position.skipped ? "skipped" : position.real_entry],
-      ["sold by you at", position.real_exit],
-      [position.real_exit ? "yours" : "yours if sold now", position.real_worth, tone(position.real_worth)],
-      ["since", position.opened],
-    ]);
-    table("exits", position.exits.map((exit) => row([exit.name, exit.level, exit.away || (exit.at ? lasting(exit.at - seen.clock.at) : ""), exit.note])), "");
+  position(held) {
+    cards.position(held);
+    if (seen === live && !held && option.id && !option.chosen) option.fetch(option.id, () => tradeOf(option.id));
   },
 
-  contracts(contracts) {
-    set("skew", contracts.skew ? `IV skew ${contracts.skew}` : "");
-    table(
-      "tracked",
-      contracts.tracked.map((c) => row([c.contract, c.delta, c.iv + (c.computed ? " (computed)" : ""), c.quote, c.size, c.spread, c.volume, c.interest, c.score])),
-      "none",
-    );
-    set("emptied", contracts.emptied_by ? `Emptied by: ${contracts.emptied_by}` : "");
-    table("fallen", contracts.fallen.map((c) => row([c.strike, c.delta, c.quote, c.spread, c.volume, c.interest, c.why])), "none");
+  option(newest) {
+    if (!newest || !seen.position) return;
+    const [id, ...point] = newest;
+    if (id !== option.id) option.follow(id);
+    else if (option.chart?.trade?.id === id) option.chart.push(point);
   },
 
   trades(trades) {
-    facts($("record"), [
-      ["lifetime", trades.balance, tone(trades.balance)],
-      ["won, lost", trades.count],
-      ["win rate", trades.rate],
-      ["deepest fall", trades.drawdown],
-      ["yours", trades.real],
-    ]);
-    equity = drawEquity($("equity"), trades.curve, equity);
-    table(
-      "trades",
-      trades.rows.map((t) => {
-        const pnl = make("td", t.pnl, t.sign > 0 ? "gain" : t.sign < 0 ? "loss" : "");
-        const own = make("td", t.real, t.real_sign > 0 ? "gain" : t.real_sign < 0 ? "loss" : "");
-        if (t.real_prices) own.append(make("span", t.real_prices, "reason"));
-        return row([t.opened, t.closed, t.contract, t.entry, t.exit, t.peak, t.reason, pnl, own]);
-      }),
-      "none yet",
-    );
-    hold();
+    cards.trades(trades);
+    equity.show(trades.curve);
+    const [last] = trades.rows;
+    if (seen === live && !seen.position && !option.id && last?.day === trades.today) option.follow(last.id);
   },
 
   marks(marks) {
-    if (charts) charts.mark(marks);
-  },
-
-  alerts(alerts) {
-    facts($("latency"), [["decision to acceptance", alerts.accepted], ["decision to seen", alerts.acknowledged]]);
-    table("alerts", alerts.rows.map((a) => row([a.at, a.title, a.outcome, a.took, a.attempts, a.seen], a.kind.toLowerCase())), "none yet");
-  },
-
-  notes(notes) {
-    table("notes", notes.map((n) => row([n.at, n.kind.replaceAll("_", " "), n.said])), "none today");
-  },
-
-  log(lines) {
-    const box = $("log");
-    const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 20;
-    box.textContent = lines.join("\n");
-    if (atEnd) box.scrollTop = box.scrollHeight;
+    session?.mark(marks);
+    if (seen.clock) session?.shade(seen.clock);
   },
 };
 
-function hold() {
-  if (hands && seen === live && seen.clock) hands.show(seen.position, seen.clock.stopped, seen.trades?.rows.slice(0, TOLD_MAX));
-  if (seen.position && seen.position.exits && seen.clock) {
-    const first = $("exits").tBodies[0].rows[0];
-    const stop = seen.position.exits[0].at;
-    if (first && stop) first.cells[2].textContent = lasting(stop - seen.clock.at);
-  }
+// What hangs on more than one section.
+function together() {
+  if (!seen.clock) return;
+  cards.ages(seen);
+  cards.exits(seen.position, seen.clock);
+  if (seen === live) hands?.show(seen.position, seen.clock.stopped, seen.trades?.rows.slice(0, TOLD_MAX));
 }
 
 function render(names) {
   for (const name of names) show[name]?.(seen[name]);
+  together();
 }
 
 // --- a past day ---
@@ -206,9 +167,12 @@ function render(names) {
 const ofPast = {
   enter(index) {
     seen = {};
-    charts.name(index.symbol, index.leader);
+    option.close();
+    session.name(index.symbol, index.leader);
+    session.take(index.columns);
+    session.view.follow();
     for (const id of ["mode", "lost"]) $(id).hidden = true;
-    document.title = `PAST ${index.day} · ${about.symbol} desk`;
+    document.title = `PAST ${index.day} · ${about.symbol}`;
     tellOfLive();
   },
 
@@ -217,17 +181,25 @@ const ofPast = {
     render(changed.filter((name) => !NOT_PAST.includes(name)));
   },
 
-  draw(columns, second) {
-    charts.load(columns, -Infinity, second);
+  // Charts up to a second; the option's is that of the position then held, or of the last trade.
+  draw(index, second, sections) {
+    session.until(second);
+    if (option.chosen) return;
+    const trade = sections.position ?? sections.trades?.rows.find((row) => row.id in index.paths);
+    const columns = trade && index.paths[trade.id];
+    if (!columns) return option.close();
+    option.id = trade.id;
+    option.open(trade, columns, marksOf(trade), sections.clock.at);
   },
 
   live() {
     seen = live;
-    $("mode").hidden = false;
+    option.close();
+    $("mode").hidden = about.mode === "live";
     $("past-live").textContent = "";
     $("lost").hidden = isHeard;
-    document.title = `${about.symbol} desk`;
-    charts.name(about.symbol, about.leader);
+    session.name(about.symbol, about.leader);
+    session.whole([]);
     render(Object.keys(live).filter((name) => !NOT_PAST.includes(name)));
     load();
   },
@@ -236,7 +208,7 @@ const ofPast = {
 // Whoever looks at another day must not miss what happens now.
 function tellOfLive() {
   const health = live.health && !["ok", "amber"].includes(live.health.status) ? `${live.health.status}: ${live.health.reason}` : "";
-  const held = live.position ? `a position is open, ${live.position.contract}` : "";
+  const held = live.position ? `a position is open, ${live.position.name}` : "";
   const words = [isHeard ? "" : "the connection is lost", held, health].filter(Boolean).join("; ");
   set("past-live", words ? `Live now: ${words}.` : "");
 }
@@ -247,7 +219,7 @@ async function load(from) {
   const answer = await fetch(from === undefined ? "/chart" : `/chart/${from}`).catch(() => null);
   if (!answer || !answer.ok) return;
   const columns = await answer.json();
-  if (seen === live) charts.load(columns, from);
+  if (seen === live) session.load(columns, from);
 }
 
 function listen() {
@@ -260,6 +232,7 @@ function listen() {
   stream.onmessage = (event) => {
     const news = JSON.parse(event.data);
     Object.assign(live, news);
+    if (news.alerts) signals.hear(news.alerts.rows);
     if (seen === live) render(Object.keys(news));
     else tellOfLive();
   };
@@ -271,6 +244,7 @@ function listen() {
 
 function hear(isThere) {
   isHeard = isThere;
+  document.body.classList.toggle("lost", !isThere);
   if (seen === live) $("lost").hidden = isThere;
   else tellOfLive();
 }
@@ -285,14 +259,28 @@ async function begin() {
   about = await answer.json();
   set("symbol", about.symbol);
   set("chart-symbol", about.symbol);
-  set("mode", about.mode, `badge ${about.mode === "live" ? "good" : "fair"}`);
+  set("mode", about.mode, "badge fair");
+  $("mode").hidden = about.mode === "live" || seen !== live;
   set("version", about.version);
-  if (seen === live) document.title = `${about.symbol} desk`;
-  charts ??= new Charts(about.symbol, about.leader);
+  session ??= new SessionChart($("session"), $("session-live"), about.symbol, about.leader, byId);
   past ??= new Past(ofPast);
-  if (about.may_act) hands ??= new Hands($("hands"), $("said"), () => ({ "X-Desk": about.word }));
-  else set("hands-note", "Read only: set DASHBOARD_TOKEN to act from here.");
+  if (about.may_act) {
+    const close = { box: $("close"), said: $("close-said") };
+    hands ??= new Hands($("hands"), $("said"), () => ({ "X-Desk": about.word }), { close });
+  } else set("hands-note", "Read only: set DASHBOARD_TOKEN to act from here.");
   listen();
+}
+
+function byId(id) {
+  const trade = tradeOf(id);
+  if (trade) choose(trade);
+}
+
+function choose(trade) {
+  const known = past?.index?.paths[trade.id];
+  if (!known) return option.choose(trade);
+  [option.id, option.chosen] = [trade.id, true];
+  option.open(trade, known, marksOf(trade));
 }
 
 // --- the looks ---
@@ -300,11 +288,7 @@ async function begin() {
 function dress(theme) {
   document.documentElement.dataset.theme = theme;
   localStorage.setItem("theme", theme);
-  if (charts) {
-    charts.draw();
-    charts.mark(seen.marks ?? []);
-  }
-  if (seen.trades) show.trades(seen.trades);
+  for (const chart of [session, option.chart, equity]) chart?.dress();
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -313,7 +297,13 @@ $("theme").addEventListener("click", () => dress(document.documentElement.datase
 for (const button of document.querySelectorAll("[data-minutes]")) {
   button.addEventListener("click", () => {
     for (const other of document.querySelectorAll("[data-minutes]")) other.setAttribute("aria-pressed", String(other === button));
-    charts?.show(Number(button.dataset.minutes));
+    session?.view.follow(Number(button.dataset.minutes));
   });
 }
+$("trades").tBodies[0].addEventListener("click", (event) => byId(event.target.closest("tr")?.dataset.trade));
+$("option-close").addEventListener("click", () => {
+  const held = seen.position?.id;
+  option.close();
+  if (seen === live) option.follow(held);
+});
 begin();

@@ -1,15 +1,26 @@
 // A past day from its tape: its charts are loaded once, its seconds in pieces of five minutes. Everything else happens here.
 
-import { $, make } from "/shared.js";
+import { $, clockText, make } from "/shared.js";
 
 const PIECES_KEPT = 6;
 const AGAIN_MS = 1500;
 const LIVE = "";
 
-const clockText = (at) => new Date(at * 1000).toLocaleTimeString("en-GB", { timeZone: "America/New_York", hour12: false });
+// A day's index, asked for until it is made; null when it cannot be had, or is wanted no longer. `say` tells how far it is.
+export async function askForDay(day, say, isStill) {
+  for (;;) {
+    const answer = await fetch(`/days/${day}`).catch(() => null);
+    if (!isStill()) return null;
+    if (answer && answer.status === 200) return answer.json();
+    const told = answer ? await answer.json().catch(() => ({})) : { says: "The worker cannot be reached." };
+    say(told.says ?? "That did not work.");
+    if (!answer || answer.status !== 202) return null;
+    await new Promise((done) => setTimeout(done, AGAIN_MS));
+  }
+}
 
 export class Past {
-  // `render(sections, changed)` shows a second; `draw(columns)` the charts up to it; `live()` goes back. All are called here alone.
+  // `render(sections, changed)` shows a second; `draw(index, second, sections)` the charts up to it; `live()` goes back.
   constructor({ render, draw, enter, live }) {
     Object.assign(this, { render, draw, enter, live });
     this.choice = $("day-choice");
@@ -48,18 +59,10 @@ export class Past {
   async open(day) {
     const visit = ++this.visit;
     this.say(`Asking for ${day}…`);
-    for (;;) {
-      const answer = await fetch(`/days/${day}`).catch(() => null);
-      if (visit !== this.visit) return;
-      if (answer && answer.status === 200) {
-        const index = await answer.json();
-        return visit === this.visit ? this.begin(index) : undefined;
-      }
-      const told = answer ? await answer.json().catch(() => ({})) : { says: "The worker cannot be reached." };
-      this.say(told.says ?? "That did not work.");
-      if (!answer || answer.status !== 202) return this.choose(this.index?.day ?? LIVE);
-      await new Promise((done) => setTimeout(done, AGAIN_MS));
-    }
+    const index = await askForDay(day, (words) => this.say(words), () => visit === this.visit);
+    if (visit !== this.visit) return;
+    if (index) this.begin(index);
+    else this.choose(this.index?.day ?? LIVE);
   }
 
   begin(index) {
@@ -140,7 +143,7 @@ export class Past {
     this.shown = sections;
     const gap = index.gaps.find(([from, to]) => wanted > from && wanted < to);
     $("past-gap").textContent = gap ? `Nothing was recorded from ${clockText(gap[0])} to ${clockText(gap[1])}: this is ${clockText(second)}.` : "";
-    this.draw(index.columns, sections.point ? sections.point[0] : second);
+    this.draw(index, sections.point ? sections.point[0] : second, sections);
     this.render(sections, changed);
     this.say("");
   }

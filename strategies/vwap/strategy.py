@@ -115,7 +115,7 @@ class Vwap:
                     self._leave(turn, held, event)
             case HalfSecondPassed():
                 self._tick(turn)
-            case ChainArrived() | ChainFailed() if event.underlying != self.config.symbol:
+            case ChainArrived() | ChainFailed() if event.underlying not in ("", self.config.symbol):
                 return
             case ChainArrived():
                 self._take_chain(turn, event)
@@ -125,6 +125,8 @@ class Vwap:
                 seeking = turn.memory.seeking
                 if seeking is not None and event.ticket == seeking.ticket:
                     self._enter(turn, seeking, {row.contract: row for row in event.rows}, event.reason)
+            case ProfileArrived() | ProfileFailed() if event.symbol not in ("", self.config.symbol):
+                return
             case ProfileArrived():
                 self._take_profile(turn, event)
             case ProfileFailed():

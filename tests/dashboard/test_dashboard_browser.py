@@ -154,11 +154,12 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     owner = visit(address(stage)).enter()
 
     # the page fills
-    owner.wait_for_text("#tracked tbody", re.escape(CONTRACT))
+    owner.wait_for_text("#tracked tbody", r"IWM \d+C \d+ \w\w\w")
+    assert owner.page.get_attribute("#tracked tbody td", "title") == CONTRACT
     owner.wait_for_text("#now", r"10:0\d:\d\d")
     owner.wait_for_text("#health", "all is well")
     assert owner.text("#mode") == "simulated"
-    assert owner.page.locator("#price canvas, #volume canvas, #leader canvas").count() == 3
+    owner.page.wait_for_selector("#session canvas")
     assert owner.page.locator("#gates tbody tr").count() == 9
     assert owner.text("#why").startswith("No BUY: ")
     assert "is-hidden" not in owner.page.content()
@@ -171,6 +172,9 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     owner.page.wait_for_selector("#position-card:not([hidden])", timeout=1000)
     assert time.monotonic() - bought < 1.0
     owner.wait_for_text("#why", "A position is open")
+    owner.wait_for_text("#state-words", "Holding IWM")
+    owner.page.wait_for_function("() => /^[+-]\\$\\d+\\.\\d\\d · IWM \\d+\\.\\d\\d$/.test(document.title)")
+    owner.page.wait_for_selector("#option canvas")
     assert momentum_before == "no"
     assert owner.page.locator("#gates tbody tr").nth(4).get_attribute("class") == "yes"
     owner.wait_for_text("#alerts tbody", r"BUY\s+delivered")
@@ -196,8 +200,9 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     assert "Closed by hand" in sell.text
     assert "👤 Yours" in sell.text
     owner.page.wait_for_selector("#position-card", state="hidden")
-    owner.wait_for_text("#trades tbody", rf"{re.escape(CONTRACT)}[\s\S]*Closed by hand")
+    owner.wait_for_text("#trades tbody", r"IWM \d+C[\s\S]*Closed by hand")
     owner.wait_for_text("#record", "lifetime")
+    owner.wait_for_text("#option-words", r"→ .* by hand")
     owner.wait_for_text("#alerts tbody", r"SELL\s+delivered[\s\S]*not yet")
     stage.stop()
 
@@ -215,7 +220,7 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     owner.page.fill("#sale", "1.10")
     owner.press_twice("sold_it")
     owner.wait_for_text("#trades tbody", r"\+\$6\.00\s+\$1\.04 → \$1\.10")
-    owner.wait_for_text("#record", r"yours\s+\+\$6\.00 in 1")
+    owner.wait_for_text("#record", r"your fills\s+\+\$6\.00 in 1")
 
     # the worker goes and comes back: the page says so, recovers by itself and knows what was
     stage.worker.signal()
@@ -314,13 +319,17 @@ def test_a_past_day_can_be_read_second_by_second_and_is_never_taken_for_live(
     at(guest, bought)
     guest.wait_for_text("#p-facts", r"entry\s+\$0\.51")
     guest.wait_for_text("#gates tbody", r"volume surge\s+2,\d50")
-    guest.wait_for_text("#tracked tbody", "O:IWM261120C00220000")
+    guest.wait_for_text("#tracked tbody", "IWM 220C 20 Nov")
     guest.wait_for_text("#trades tbody", "none yet")
     guest.wait_for_text("#second-text", r"10:30:\d\d")
-    guest.page.wait_for_selector("#price canvas")
+    guest.page.wait_for_selector("#session canvas")
+    guest.page.wait_for_selector("#option canvas")
+    guest.wait_for_text("#option-card .legend", r"bid\s+\$0\.490")
     wide = guest.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], "it has to be scrolled sideways"
     assert guest.faults() == []
+    at(guest, sold - 1)
+    guest.wait_for_text("#option-card .legend", r"bid\s+\$0\.480")
     guest.picture(f"past-{width}-{scheme}")
     guest.page.click("#jumps button:nth-child(2)")
     guest.wait_for_text("#trades tbody", "Stop loss")
@@ -331,7 +340,7 @@ def test_a_past_day_can_be_read_second_by_second_and_is_never_taken_for_live(
     guest.wait_for_text("#trades tbody", "none yet")
     guest.wait_for_text("#now", "08:00")
     assert guest.page.is_visible("#hands")
-    assert guest.page.title() == "IWM desk"
+    assert guest.page.title().endswith("· IWM")
     assert guest.complaints == []
     assert not guest.foreign
 
@@ -433,7 +442,7 @@ def test_a_corrected_second_is_drawn_again_when_the_correction_comes(site: Open,
     guest = visit(place.base).look()
     guest.page.wait_for_selector("#equity canvas")
     guest.page.wait_for_load_state("load")
-    drawn = "document.querySelector('#price canvas').toDataURL()"
+    drawn = "document.querySelector('#session canvas').toDataURL()"
     guest.page.wait_for_function(f"() => {drawn}.length > 2000")
     before = guest.page.evaluate(drawn)
     second = int(bench.now) - 20
@@ -504,7 +513,7 @@ def test_a_link_opens_on_the_phone_acts_and_leaves_no_word_in_the_address(site: 
     word = links.word(TOKEN, "20261120-3", int(place.bench.now) + 600)
     guest = visit(place.base, size=PHONE, scheme="light")
     guest.page.goto(f"{place.base}/act#{word}")
-    guest.wait_for_text("#what", "O:IWM")
+    guest.wait_for_text("#what", "IWM 220C 20 Nov")
     assert guest.page.url == f"{place.base}/act"
     assert guest.faults() == []
     guest.picture("link-390-light")

@@ -71,7 +71,7 @@ def test_one_sentence_says_why_there_is_no_buy() -> None:
     assert why(warm).startswith("No BUY: price above VWAP 1m $220.000, wanted $220.000;")
     warm.put(OperatorSpoke(at=warm.now, command="stop_entries", who="page"))
     assert why(warm) == "No BUY: entries stopped by hand."
-    assert why(Bench().bought()) == "A position is open: O:IWM261120C00220000."
+    assert why(Bench().bought()) == "A position is open: IWM 220C 20 Nov."
 
 
 def test_the_contracts_that_fell_out_say_at_which_filter() -> None:

@@ -11,6 +11,7 @@ import requests
 
 import links
 from config import Config, ConfigError
+from dashboard import routes
 from dashboard.guard import PROMISE_S, SESSION_S, Guard
 from events import OperatorSpoke
 from tests.dashboard.conftest import TOKEN, WITH_TOKEN, Site
@@ -50,7 +51,7 @@ def holding(**settings: str) -> Bench:
 )  # fmt: skip
 def test_a_foreign_name_is_misdirected_on_every_route(site: Open, host: str) -> None:
     place = site()
-    for path in ("/", "/health", "/events"):
+    for path in ("/", "/metrics", "/events"):
         assert place.get(path, Host=host.format(port=place.port)).status_code in (400, 421), (path, host)
 
 
@@ -72,6 +73,66 @@ def test_listening_on_all_addresses_takes_addresses_and_no_names() -> None:
     assert guard.is_ours("[fd00::7]:8080")
     assert not guard.is_ours("evil.example:8080")
     assert not guard.is_ours("192.168.1.7:80")
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_a_prober_may_call_us_what_it_likes_and_gets_no_number_without_a_token(site: Open, path: str) -> None:
+    bench = holding()
+    bench.tick(12)
+    assert bench.desk.state.blind_since is not None
+    place = site(bench=bench)
+    foreign = place.get(path, Host="internal-check.example:8080")
+    assert foreign.status_code == place.get(path).status_code
+    assert "detail" not in foreign.json()
+    assert "detail" in place.get(path).json()
+    guarded = site(**WITH_TOKEN)
+    assert "detail" not in guarded.get(path, Host="internal-check.example").json()
+    assert "detail" in guarded.get(path, Host="internal-check.example", Authorization=f"Bearer {TOKEN}").json()
+
+
+def test_a_refused_name_is_logged_once_with_the_setting_that_would_allow_it(
+    site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, str]] = []
+    monkeypatch.setattr(routes.log, "warning", lambda text, **fields: said.append((text, fields["host"])))
+    place = site()
+    for _ in range(3):
+        assert place.get("/", Host="desk.example.org").status_code == 421
+    assert place.get("/events", Host="x" * 300).status_code == 421
+    assert [host for _, host in said] == ["desk.example.org", "x" * 100]
+    assert "PUBLIC_URL" in said[0][0]
+    for number in range(100):
+        place.get("/", Host=f"{number}.example")
+    assert len(said) <= 20
+
+
+VISIT = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def visited(place: Site, path: str, **other: str) -> requests.Response:
+    return requests.get(
+        place.base + path, headers=VISIT | {name.replace("_", "-"): value for name, value in other.items()}, timeout=5
+    )
+
+
+@pytest.mark.fault("S15")
+def test_a_link_that_was_followed_opens_a_public_page_and_nothing_else(site: Open) -> None:
+    place = site(**WITH_TOKEN)
+    assert "act.js" in visited(place, "/act").text
+    again = visited(place, "/")
+    assert (again.status_code, again.text, again.headers["Refresh"]) == (200, "", "0; url=/")
+    for path in ("/events", "/chart", "/me", "/metrics", "/link", "/days", "/page.css"):
+        assert visited(place, path).status_code == 403, path
+    for other in (
+        {"Sec_Fetch_Dest": "iframe"},
+        {"Sec_Fetch_Mode": "cors"},
+        {"Sec_Fetch_Dest": "script"},
+        {"Origin": "https://evil.example"},
+    ):
+        assert visited(place, "/act", **other).status_code == 403, other
+    posted = requests.post(place.base + "/act", data="{}", headers={**VISIT, "Content-Type": "application/json"}, timeout=5)
+    assert posted.status_code == 403
+    assert not place.heard
 
 
 @pytest.mark.fault("S15")

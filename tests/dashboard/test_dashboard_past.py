@@ -45,7 +45,7 @@ def test_every_second_is_as_the_page_showed_it_then(site: Open, data: Path, live
     first = place.get(f"/days/{DAY}")
     assert (first.status_code, first.json()["says"]) == (202, "The day is being made from its tape.")
     index = waited(place, f"/days/{DAY}").json()
-    assert [kind for _, kind in index["marks"]] == ["BUY", "SELL"]
+    assert [kind for _, kind, *_ in index["marks"]] == ["BUY", "SELL"]
     assert (index["differing"], index["tapes"], index["gaps"]) == (0, 1, [])
     shown: dict[int, dict[str, Any]] = {}
     for number in index["pieces"]:
@@ -57,7 +57,7 @@ def test_every_second_is_as_the_page_showed_it_then(site: Open, data: Path, live
     for second, then in lived.seen.items():
         assert shown[second]["gates"][:8] == then["gates"], second
         assert shown[second]["point"] == then["point"], second
-    bought, sold = (at for at, _ in index["marks"])
+    bought, sold = (at for at, *_ in index["marks"])
     assert shown[bought - 1]["position"] is None
     assert shown[bought]["position"]["entry"] == "$0.51"
     assert shown[sold]["trades"]["rows"][0]["reason"].startswith("Stop loss")

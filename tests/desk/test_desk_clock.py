@@ -62,7 +62,8 @@ def test_no_remembered_moment_of_an_open_position_lies_ahead_once_the_clock_was_
 
     memory = bench.desk.memory()
     assert list(ahead(memory.state, "state")) == []
-    assert list(ahead(memory.due, "due")) == []
+    for name, kept in memory.owners.items():
+        assert list(ahead(kept.due, f"due of {name}")) == []
 
 
 @pytest.mark.fault("X11")

@@ -121,9 +121,9 @@ class Courier:
         until = self.now + seconds
         while self.now < until:
             self.hear()
-            if (bundle := outbox.grouped(self.rows.values(), self.line, self.now)) is not None:
-                self.rows |= {row.alert.id: outbox.dropped(row, self.now) for row in bundle[1]}
-                self.say(bundle[0])
+            for together, rows in list(outbox.grouped(self.rows.values(), self.line, self.now)):
+                self.rows |= {row.alert.id: outbox.dropped(row, self.now) for row in rows}
+                self.say(together.alert)
             for row in list(self.rows.values()):
                 self.do(row, outbox.due(row, self.now, self.config, self.line, position_open=self.position_open))
             self.clock.at += 0.5

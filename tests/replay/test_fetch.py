@@ -11,7 +11,7 @@ import pytest
 
 from replay import fetch, history, store
 from replay.__main__ import main as replay
-from replay.bars import read
+from replay.bars import kept
 from replay.store import Stored
 from simulator.servers import Simulator
 
@@ -44,7 +44,7 @@ def test_a_session_and_the_minutes_of_its_past_are_fetched_once(
     assert (again["fetched"], again["there_already"], again["requests"]) == (0, 12, 0)
     day = market.market.day(DAY)
     assert day is not None
-    bars = read(store.file_of(tmp_path / "data", "IWM", "second", DAY))
+    bars = kept(store.file_of(tmp_path / "data", "IWM", "second", DAY))
     truth = day.columns["IWM"]
     inside = bars.between(day.session.open_at, day.session.close_at)
     assert inside.start.tolist() == truth.start.tolist()

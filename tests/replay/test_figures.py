@@ -9,7 +9,7 @@ import pytest
 
 from events import Quote, Trade
 from replay import made, paths, setting
-from replay.figures import NARROW_IN, Limits, Mark, broken, distribution_figure, position_figure, session_figure
+from replay.figures import Limits, Mark, broken, distribution_figure, position_figure, session_figure
 from replay.of_bars import readings
 from replay.paths import Closed
 
@@ -27,7 +27,7 @@ def test_nothing_is_drawn_over_a_gap() -> None:
     own = made_up.own.between(SESSION.open_at, SESSION.open_at + 1200)
     hole = own.take((own.start < SESSION.open_at + 500) | (own.start >= SESSION.open_at + 800))
     told = list(readings(setting.config_of({}), paths.Day(SESSION, hole, made_up.leader, made_up.profile)))
-    figure = session_figure(told, (), [(SESSION.open_at + 500.0, SESSION.open_at + 800.0)], NARROW_IN)
+    figure = session_figure(told, (), [(SESSION.open_at + 500.0, SESSION.open_at + 800.0)])
     close = next(line for line in figure.axes[0].lines if line.get_label() == "close")
     assert np.isnan(close.get_ydata()).sum() == 1
     strip = figure.axes[2].collections[0].get_array()

@@ -40,7 +40,7 @@ def test_a_killed_life_and_the_next_are_decided_again_byte_for_byte(
     assert (killed.differing, ended.differing) == (0, 0)
     assert killed.ended == "cut: the process was killed"
     assert ended.ended == "the worker stopped"
-    assert redo.head_of(second).memory.remembered.position is not None
+    assert redo.memory_of(redo.head_of(second)).remembered.position is not None
     assert replay(["verify", str(DAY), "--data-dir", str(stage.data), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
     assert replay(["run", str(DAY), "--data-dir", str(stage.data), "--json"]) == 0
@@ -62,7 +62,7 @@ def test_a_day_of_two_lives_is_reported_as_it_was_recorded(
     assert all(Path(figure).stat().st_size > 5_000 for figure in told["figures"])
     text = page.read_text()
     assert "MODELLED" not in text
-    assert "http" not in text
+    assert "://" not in text
     for words in ("as recorded", "$1.02", "$0.80", "0DTE CALL — BUY", "0DTE CALL — SELL", redo.KILLED, "the worker stopped"):
         assert words in text, words
     assert replay(["report", "2026-11-19", "--data-dir", str(stage.data), "--out", str(page)]) == 2

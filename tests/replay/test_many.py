@@ -58,7 +58,9 @@ def test_a_backtest_says_what_is_modelled_first_and_how_sure_it_is(capsys: pytes
     assert found["sessions"] == 6
     assert found["win_rate_low"] <= found["win_rate"] <= found["win_rate_high"]
     assert len(answer["equity"]) == found["trades"] == len(answer["trades"])
-    assert set(answer["sensitivity"]) == {"fill", "fee each way", "stop loss %", "widest spread %", "feed delay"}
+    varied = {"fill", "fee each way", "stop loss %", "widest spread %", "feed delay", "seed of modelled quotes"}
+    assert set(answer["sensitivity"]) == varied
+    assert len({found["pnl"] for found in answer["sensitivity"]["seed of modelled quotes"].values()}) > 1
     fills = answer["sensitivity"]["fill"]
     assert fills["mid"]["pnl"] > fills["as ruled"]["pnl"] > fills["one tick worse"]["pnl"]
     fees = answer["sensitivity"]["fee each way"]
@@ -77,6 +79,9 @@ def test_a_sweep_shows_the_best_out_of_sample_and_warns(capsys: pytest.CaptureFi
     assert "8 settings were tried" in answer["warning"]
     for fold in answer["walk_forward"]:
         assert fold["chosen_on"][1] < fold["judged_on"][0]
+    parts, whole = [fold["out_of_sample"] for fold in answer["walk_forward"]], answer["out_of_sample"]
+    assert whole["pnl"] == pytest.approx(sum(part["pnl"] for part in parts))
+    assert (whole["trades"], whole["sessions"]) == (sum(part["trades"] for part in parts), 5)
 
 
 def test_what_is_chosen_has_not_seen_what_it_is_judged_on() -> None:
@@ -153,6 +158,9 @@ def free_port() -> int:
     [
         ('{"STOP_LOSS_PERCENT": [10, 200]}', "STOP_LOSS_PERCENT is 200"),
         ('{"STOP_LOS_PERCENT": [10]}', "STOP_LOSS_PERCENT is the nearest"),
+        ('{"LOG_LEVEL": ["DEBUG"]}', "LOG_LEVEL changes nothing here"),
+        ('{"STOP_LOSS_PERCENT": []}', "has no value"),
+        ('{"DELAY": ["soon"]}', "DELAY soon is no number"),
         ("[]", "no grid"),
         ('{"FILL": ["free"]}', "FILL free"),
     ],
@@ -205,6 +213,6 @@ def test_a_report_is_one_page_that_needs_nothing_else(
     text = page.read_text()
     assert "http://" not in text
     assert "https://" not in text
-    assert text.index("MODELLED") < text.index("<img")
+    assert text.index("MODELLED") < text.index('class="plot"')
     assert all(Path(figure).stat().st_size > 5_000 for figure in answer["figures"])
     assert len(answer["figures"]) >= 2

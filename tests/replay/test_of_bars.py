@@ -12,7 +12,8 @@ import pytest
 
 from replay import made, options
 from replay.__main__ import main as replay
-from replay.bars import NS, Seconds, read, write
+from replay.bars import NS, Seconds, kept, write
+from replay.files.bars import read
 from replay.show import ReplayError
 from utils import clock_text
 
@@ -72,7 +73,7 @@ def test_a_filter_without_its_input_cannot_hold_and_is_said_to(
 def test_the_table_of_readings_is_exact(files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """VWAPs and relative volume against exact rationals at the session's very end, where a running sum would have drifted."""
     rows = table(capsys, tmp_path, *with_filters(files))
-    bars = read(Path(files["own"]))
+    bars = kept(Path(files["own"]))
     profile = json.loads(Path(files["profile"]).read_text())
     assert len(rows) == len(bars)
     for k in (400, 9_000, 23_399):
@@ -161,17 +162,18 @@ def test_bars_survive_the_way_through_a_file_and_may_come_unsorted(tmp_path: Pat
     shuffled = np.random.default_rng(1).permutation(50)
     mixed = Seconds(*(getattr(bars, name)[shuffled] for name in Seconds.__slots__))
     write(tmp_path / "mixed.parquet", mixed)
-    again = read(tmp_path / "mixed.parquet")
+    again, account = read(tmp_path / "mixed.parquet", "IWM")
+    assert (account.rows, account.used) == (50, 50)
     assert all(np.array_equal(getattr(again, name), getattr(bars, name)) for name in Seconds.__slots__)
     with pytest.raises(ReplayError, match="not there"):
-        read(tmp_path / "none.csv")
+        read(tmp_path / "none.csv", "IWM")
 
 
 def test_recorded_quotes_decide_in_place_of_modelled_ones(
     files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Minute NBBO of two calls: the one that fits the band is bought at the recorded ask plus a tick."""
-    spot = float(read(Path(files["own"])).close[0])
+    spot = float(kept(Path(files["own"])).close[0])
     strike = round(spot) + 1
     lines = ["timestamp_ns_utc,occ,expiration,right,strike,bid_close,bid_size,ask_close,ask_size,trade_volume,open_interest"]
     day = SESSION.date

@@ -199,7 +199,7 @@ def test_run_and_backtest_decide_by_the_store_and_mark_every_trade(
     assert (backtest["decided_by"], backtest["sessions_of_recorded_quotes"]) == ("desk", 1)
     assert recorded.BY_SECOND in backtest["modelled"]
     assert options.MODELLED not in backtest["modelled"]
-    assert [(t["opened_at"], t["entry"] / 1000, t["exit"] / 1000, t["quotes"]) for t in backtest["trades"]] == [
+    assert [(t["opened_at"], t["entry"], t["exit"], t["quotes"]) for t in backtest["trades"]] == [
         (t["opened_at"], t["entry"], t["exit"], "recorded") for t in run["trades"]
     ]
     fills = backtest["sensitivity"]["fill"]

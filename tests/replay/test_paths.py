@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay import kernel, made, options, paths, setting
-from replay.bars import Seconds, calendar_of, read, sessions_of
+from replay.bars import Seconds, calendar_of, sessions_of
+from replay.files.bars import read
 from replay.world import Modelled, World, useful_polls
 from simulator.chain import ChainModel
 from simulator.market import generate_session
@@ -65,7 +66,7 @@ def test_on_generated_sessions(given: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("day", ["20131007", "20131008", "20131009"])
 def test_on_real_sessions(data: Path, day: str) -> None:
-    bars = read(data / "seconds" / f"SPY_{day}.csv.gz")
+    bars, _ = read(data / "seconds" / f"SPY_{day}.csv.gz", "SPY")
     (session,) = sessions_of(bars, calendar_of(date(2013, 10, 7), date(2013, 10, 9)))
     one = paths.day_of(bars, bars, session, (25_000.0,) * 390)
     for delay_s in (0.0, 2.0, 5.0):
