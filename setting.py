@@ -33,6 +33,11 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def host_of(url: str | None) -> str | None:
+    """The host that a URL names; None where there is none."""
+    return urlsplit(url or "").hostname
+
+
 def cleaned(text: str) -> str:
     """The value without byte-order mark, blanks and one pair of quotes around it. ValueError if a control is left inside."""
     text = text.strip().strip("\ufeff\u200b").strip()

@@ -13,7 +13,6 @@ from decimal import Decimal
 from functools import cache
 from operator import le, lt
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic.fields import FieldInfo
@@ -32,6 +31,7 @@ from setting import (
     Symbols,
     Whole,
     group_of,
+    host_of,
     is_loopback,
     read_fields,
     setting,
@@ -190,7 +190,7 @@ def _break_even(stop: Decimal, target: Decimal) -> Decimal:
 
 def _own_host(broker: str, url: str | None) -> bool:
     """Whether a place is the mode's own, or on this machine; paper goes nowhere."""
-    host = urlsplit(url or "").hostname
+    host = host_of(url)
     return url is None or broker == "paper" or is_loopback(host) or host == HOSTS[broker]
 
 
