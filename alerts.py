@@ -392,6 +392,23 @@ def strategy_off(config: Config, name: str, why: str, held: Sequence[str], *, at
     return _ops(f"{name} off", f"🆘 {config.symbol} {name} takes no more entries", *lines, at=at, priority=1)
 
 
+def of_orders(
+    alert_id: str,
+    kind: AlertKind,
+    title: str,
+    lines: Iterable[str],
+    *,
+    at: float,
+    priority: int,
+    trade_id: str | None = None,
+) -> Alert:
+    """What is said of orders and of the trades made of them; an emergency rings for ten minutes."""
+    expires_at = at + OPS_LIFE_S if kind == "OPS" else None
+    return _alert(
+        alert_id, kind, title, lines, at=at, priority=priority, expires_at=expires_at, trade_id=trade_id, rings_s=600
+    )
+
+
 def resolved(config: Config, trade: Trade, record: Tally, *, at: float) -> Alert:
     """What a trade that had stayed unresolved was worth after all."""
     lines = [f"📊 {trade.contract}", trade.detail, result(trade), "", *lifetime(record)]

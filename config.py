@@ -23,7 +23,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from setting import (
@@ -54,6 +54,7 @@ from setting import (
     group_of,
     is_hidden,
     is_loopback,
+    names_of,
     quoted,
     setting,
     shown,
@@ -75,7 +76,8 @@ class ConfigError(Exception):
 
 # --- the settings ------------------------------------------------------------------------------------------------------
 
-KEYS, PLACES, PAGES, ENTRY = "Keys (required)", "Places", "Log, page and health", "Entry"
+KEYS, RUNNING, PLACES, PAGES, ENTRY = "Keys (required)", "Strategies", "Places", "Log, page and health", "Entry"
+STRATEGIES = ("vwap",)
 CONTRACT, POSITION, PHONE, FEED = "Contract", "Position and exits", "Phone", "Feed and deadlines"
 
 
@@ -93,6 +95,10 @@ class Config(BaseModel):
     )
     pushover_token: PhoneKey = setting(KEYS, "Pushover application token", allowed="30 letters and digits")
     pushover_user_key: PhoneKey = setting(KEYS, "Pushover user or group key", allowed="30 letters and digits")
+
+    strategies: Annotated[tuple[str, ...], BeforeValidator(names_of(*STRATEGIES))] = setting(
+        RUNNING, "Which strategies run, side by side; what is off asks for nothing", ("vwap",), allowed="any of vwap"
+    )
 
     polygon_ws_url: SocketUrl = setting(PLACES, "Stocks socket", "wss://socket.massive.com/stocks", allowed=SOCKET_WORDS)
     polygon_options_ws_url: SocketUrl = setting(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from events import ExitReason, Mills, Position, Quote, Remembered, Trade
+from events import BrokerTrade, ExitReason, Fill, Mills, Position, Quote, Remembered, Trade
 from utils import SHARES, new_york, signed_dollars
 
 if TYPE_CHECKING:
@@ -115,6 +115,37 @@ def own_if_sold_now(side: Position, fee: Mills) -> Mills | None:
     if sold is None or side.real_entry is side.real_exit is None:
         return None
     return profit(side.entry if side.real_entry is None else side.real_entry, sold, 2 * fee)
+
+
+def held(fills: Iterable[Fill]) -> dict[str, int]:
+    """What executions leave in hand, by contract; negative is short, and a contract that is closed is left out."""
+    quantities: dict[str, int] = {}
+    for fill in fills:
+        signed = fill.quantity if fill.side == "buy" else -fill.quantity
+        quantities[fill.contract] = quantities.get(fill.contract, 0) + signed
+    return {contract: quantity for contract, quantity in quantities.items() if quantity}
+
+
+def made_of(fills: Iterable[Fill], fee: Mills) -> tuple[Mills, Mills]:
+    """P&L and fees of executions: what was received less what was paid, x 100 shares, fees off.
+
+    `fee` is per contract, for those of which no broker has told it.
+    """
+    received = fees = 0
+    for fill in fills:
+        worth = fill.price * fill.quantity * SHARES
+        received += worth if fill.side == "sell" else -worth
+        fees += fee * fill.quantity if fill.fee is None else fill.fee
+    return received - fees, fees
+
+
+def record_of(trades: Iterable[BrokerTrade], strategy: str, mode: str) -> Record:
+    """The record of one strategy in one mode. What was never opened is no trade."""
+    record = Record()
+    for trade in trades:
+        if trade.record == (strategy, mode) and trade.opened_at is not None:
+            record = booked(record, trade.pnl)
+    return record
 
 
 def settle(

@@ -102,14 +102,15 @@ def percent(setting: Decimal) -> Fraction:
 # --- the position's moving parts ---------------------------------------------------------------------------------------
 
 
-def with_quote(config: Config, position: Position, quote: Quote, at: float, *, is_another: bool = True) -> Position:
-    """The position after one fresh quote of its contract. `is_another` False: it is the one before, asked for again.
+def with_quote(
+    config: Config, position: Position, quote: Quote, now: Mills | None, at: float, *, is_another: bool = True
+) -> Position:
+    """The position after one fresh quote of its contract, whose mark is `now`. `is_another` False: the one before, asked for again.
 
     The peak is the highest mark that the next usable mark confirmed (the lower of two in a row). An unusable quote moves
     neither mark nor peak, but its bid is the last bid known. A bid that is left out is empty: a bid of 0.
     """
     seen = replace(position, last_bid=quote.bid or 0, last_quote_at=at)
-    now = mark(quote)
     if now is None:
         return seen
     peak = position.peak if position.last_mark is None else max(position.peak, min(position.last_mark, now))
@@ -155,11 +156,13 @@ def giveback(position: Position) -> Fraction:
 
 
 class Sight(Struct, frozen=True):
-    """What the exits may look at, at one instant: the quote that just came, and where the underlying stands."""
+    """What the exits may look at, at one instant: the quote that just came with its mark, and where the underlying
+    stands."""
 
     at: float
     time_stop_at: float
     quote: Quote | None = None
+    mark: Mills | None = None
     marked: bool = False
     below_vwap: bool = False
     below_s: int = 0
@@ -186,7 +189,7 @@ def stop_loss(config: Config, position: Position, sight: Sight) -> Leave | None:
     limit = f"limit -{config.stop_loss_percent:g}%" + ("" if basis == position.entry else " of your fill")
     if sight.quote is not None and sight.quote.ask and stopped(config, basis, sight.quote.ask):
         change = Fraction(sight.quote.ask, basis) - 1
-        if mark(sight.quote) is None:
+        if sight.mark is None:
             return Leave("stop loss", f"Stop loss: ask {float(change):+.1%} ({limit})")
     if sight.marked and position.last_mark is not None and position.stop_hits >= config.stop_confirm_quotes:
         return Leave("stop loss", f"Stop loss {float(Fraction(position.last_mark, basis) - 1):+.1%} ({limit})")

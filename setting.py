@@ -128,6 +128,18 @@ def _fallbacks(text: str) -> tuple[SecretStr, ...]:
     return tuple(SecretStr(url) for url in urls)
 
 
+def names_of(*known: str) -> Callable[[str], tuple[str, ...]]:
+    """A reader of names parted by commas or blanks: each is known, none is there twice, and there is one at least."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(text.lower().replace(",", " ").split())
+        if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+            raise ValueError("no such names")
+        return names
+
+    return read
+
+
 Whole = Annotated[int, BeforeValidator(_number(int, r"-?[0-9]{1,12}"))]
 Exact = Annotated[Decimal, BeforeValidator(_number(Decimal, r"-?[0-9]{1,12}(\.[0-9]{1,9})?"))]
 Seconds = Annotated[float, BeforeValidator(_number(float, r"[0-9]{1,6}(\.[0-9]{1,6})?"))]

@@ -78,7 +78,8 @@ def resume(turn: Turn[Any], strategy: str, position: Position) -> None:
 
 def watch_quotes(turn: Turn[Any]) -> None:
     """Say whose quotes are wanted, as the open positions want them."""
-    turn.do(Watch(tuple(sorted({held.position.contract for held in turn.state.open()}))))
+    of_orders = {leg.contract for trade in turn.state.dealings.trades.values() for leg in trade.legs}
+    turn.do(Watch(tuple(sorted(of_orders | {held.position.contract for held in turn.state.open()}))))
 
 
 # --- what its owner says -----------------------------------------------------------------------------------------------
@@ -160,11 +161,11 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
         quote=held.quote,
         stale=not fresh,
     )
-    book(turn, position, trade, scene)
+    book(turn, position, trade, scene, held.mark)
     watch_quotes(turn)
 
 
-def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> None:
+def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene, mark: Mills | None = None) -> None:
     """The trade into the ledger, the SELL into the outbox, the record one further."""
     record = pnl_tracker.booked(turn.state.record, trade.pnl)
     trades = (*turn.state.trades, trade)
@@ -174,7 +175,6 @@ def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene) -> Non
     turn.let_go(position.id)
     turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
-    mark = None if trade.exit_quote is None else risk_manager.mark(trade.exit_quote)
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
     change_record(turn, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)

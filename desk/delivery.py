@@ -332,7 +332,7 @@ def step(turn: Turn[Any], row: Outgoing, due: outbox.Step | None) -> bool:
 
 
 def is_open_position(state: State, trade_id: str | None) -> bool:
-    return trade_id in state.held
+    return trade_id in state.held or trade_id in state.dealings.trades
 
 
 def forget(turn: Turn[Any]) -> None:

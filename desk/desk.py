@@ -20,7 +20,7 @@ from msgspec.structs import replace
 import alerts
 import pnl_tracker
 import risk_manager
-from desk import books, daily, delivery, feed, moments, outbox, sight
+from desk import accounts, books, closing, daily, delivery, feed, moments, orders, outbox, sight, trades
 from desk.market import Market
 from desk.state import ASSUMED, DESK, FeedDay, Held, Kept, Memory, Own, Sheet, State, Stopping, Turn, trades_of
 from desk.strategy import MarketEvent, PutRight, Restored, Scene, Stalled, Status, Strategy
@@ -32,6 +32,8 @@ from events import (
     BackfillFailed,
     BarClosed,
     BarsFetched,
+    BrokerLinked,
+    CancelAnswered,
     ChainArrived,
     ChainFailed,
     CheckPhone,
@@ -43,11 +45,15 @@ from events import (
     FeedConnected,
     FeedDropped,
     FeedRefused,
+    FillSeen,
     HalfSecondPassed,
     JunkDropped,
     Noted,
     OperatorSpoke,
+    OrderAnswered,
+    OrderSeen,
     PhoneChecked,
+    PreviewArrived,
     ProfileArrived,
     ProfileFailed,
     QuoteFailed,
@@ -57,12 +63,13 @@ from events import (
     RefreshQuotes,
     Remembered,
     SettlementArrived,
+    SnapshotTaken,
     StopRequested,
     ThreadFailed,
     TookLong,
     WorkerStarted,
 )
-from utils import clock_text, new_york
+from utils import clock_text, new_york, to_mills
 
 if TYPE_CHECKING:
     from config import Config
@@ -71,6 +78,7 @@ if TYPE_CHECKING:
 LAST_QUOTE_S = 2.0
 LAST_WORDS_S = 10.0
 GOODBYE_S = 5.0
+LAST_ORDERS_S = 25.0
 CUTOFF_REMINDER_S = 300.0
 MAX_SKEW_S = 2.0
 CRASHES_MAX = 3
@@ -83,8 +91,20 @@ STEADY_S = 600.0
 DISK, DISK_PATIENCE_S = "disk", 60.0
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 TOLD_TO_ALL: frozenset[type] = frozenset(
-    {WorkerStarted, ChainArrived, ChainFailed, QuotesArrived, ProfileArrived, ProfileFailed, HalfSecondPassed, StopRequested}
+    {
+        WorkerStarted,
+        ChainArrived,
+        ChainFailed,
+        QuotesArrived,
+        ProfileArrived,
+        ProfileFailed,
+        HalfSecondPassed,
+        StopRequested,
+        PreviewArrived,
+    }
 )
+
+TOLD_BY_BROKERS: tuple[type, ...] = (BrokerLinked, OrderAnswered, CancelAnswered, OrderSeen, FillSeen, SnapshotTaken)
 
 DeskTurn = Turn[None]
 
@@ -155,7 +175,8 @@ class Desk:
             ReceiptSeen: delivery.receipt_seen,
             PhoneChecked: delivery.phone_checked,
             ClockChecked: self._clock_checked,
-            SettlementArrived: books.settle,
+            SettlementArrived: self._settle,
+            **dict.fromkeys(TOLD_BY_BROKERS, self._take_broker),
             HalfSecondPassed: self._tick,
             OperatorSpoke: self._obey,
             ThreadFailed: self._thread_failed,
@@ -334,6 +355,17 @@ class Desk:
         self._roll(turn)
         if kept.position is not None:
             books.resume(turn, ASSUMED, kept.position)
+        for owner, position in kept.assumed:
+            books.resume(turn, owner, position)
+        wants = {name: strategy.wants for name, strategy in self.strategies.items()}
+        accounts.start(
+            turn,
+            kept,
+            {want.prefix: name for name, want in wants.items() if want.prefix},
+            {name: want.mode for name, want in wants.items() if want.mode is not None},
+        )
+        if turn.state.dealings.trades:
+            books.watch_quotes(turn)
         delivery.say(turn, alerts.started(turn.config, lived, kept.position, turn.state.record, at=turn.at))
 
     def _roll(self, turn: DeskTurn) -> None:
@@ -400,6 +432,22 @@ class Desk:
                 strategy = self.strategies.get(held.strategy)
                 if strategy is not None:
                     self._guarded(strategy.name, event, strategy.hear, event)
+        if turn.state.dealings.trades:
+            self._hear_of(trades.take_quote(turn, event), event)
+
+    def _hear_of(self, names: Sequence[str], event: AnyEvent) -> None:
+        for name in names:
+            if (strategy := self.strategies.get(name)) is not None:
+                self._guarded(name, event, strategy.hear, event)
+
+    def _take_broker(self, turn: DeskTurn, event: accounts.BrokerEvent) -> None:
+        """Book what a broker told; then whose it is hears of it."""
+        self._hear_of(accounts.take(turn, event), event)
+
+    def _settle(self, turn: DeskTurn, event: SettlementArrived) -> None:
+        books.settle(turn, event)
+        if event.close is not None:
+            closing.settle(turn, event.trade_id, to_mills(event.close), provisional=False)
 
     def _take_refresh(self, turn: DeskTurn, event: QuotesArrived) -> None:
         """The last quotes of a shutdown."""
@@ -427,12 +475,20 @@ class Desk:
     # --- the way out: phone, disk, clock, threads ----------------------------------------------------------------------
 
     def _committed(self, turn: DeskTurn, event: Committed) -> None:
+        pending = turn.state.pending.get(event.commit)
+        if pending is not None and (pending.refs or event.refused):
+            lost = [part for part in pending.parts if part.owner in event.refused]
+            for ref in orders.committed(turn, pending.refs, lost):
+                accounts.unrecorded(turn, ref)
         for owner, why in event.refused.items():
             self._bar(turn, owner, f"the ledger refuses what it writes: {why}")
         for trade_id, reason in delivery.committed(turn, event):
             books.void(turn, trade_id, reason)
 
     def _commit_failed(self, turn: DeskTurn, event: CommitFailed) -> None:
+        pending = turn.state.pending.get(event.commit)
+        for ref in orders.commit_failed(turn, () if pending is None else pending.refs):
+            accounts.unrecorded(turn, ref)
         if turn.state.way_out.disk is None:
             turn.due[DISK] = turn.at + DISK_PATIENCE_S
         for trade_id, why in delivery.commit_failed(turn, event):
@@ -485,6 +541,7 @@ class Desk:
             self._take(stalled)
         feed.watch_delay(turn, self.market)
         books.tick(turn)
+        accounts.tick(turn)
 
     def _put_right(self, turn: DeskTurn, moved_s: float) -> None:
         """The clock has stepped: no remembered moment of anybody lies ahead."""
@@ -524,6 +581,10 @@ class Desk:
                     turn, held, risk_manager.Leave("time stop", f"Time stop {risk_manager.hhmm(out_by)} ET, by the desk")
                 )
 
+        for trade in tuple(turn.state.dealings.trades.values()):
+            if trade.out_by is not None and turn.at >= trade.out_by + OUT_BY_GRACE_S:
+                closing.close(turn, trade.id, f"out by {risk_manager.hhmm(trade.out_by)} ET")
+
     def statuses(self, at: float) -> list[Status]:
         """What each strategy has to say of itself now; one that cannot says that."""
         said = []
@@ -562,12 +623,20 @@ class Desk:
                 for held in turn.state.open():
                     if event.trade_id in (None, held.position.id):
                         self._close(turn, held, risk_manager.Leave("by hand", "Closed by hand"))
+                for trade_id in tuple(turn.state.dealings.trades):
+                    if event.trade_id in (None, trade_id):
+                        closing.close(turn, trade_id, f"by hand ({event.who})")
+            case "resolve":
+                closing.resolve(turn, event.trade_id or "", event.price, event.who, event.why)
 
     def _stop(self, turn: DeskTurn, event: StopRequested) -> None:
         if turn.state.stopping is not None:
             return
         turn.set(stopping=Stopping(turn.at, event.reason))
         turn.log("info", f"stopping: {event.reason}")
+        for order in orders.in_flight(turn.state):
+            if order.opens:
+                orders.cancel(turn, order.ref, "the worker stops")
         for held in turn.state.open():
             position = held.position
             if turn.config.on_shutdown != "keep":
@@ -591,6 +660,8 @@ class Desk:
         if not stopping.told:
             turn.set(stopping=replace(stopping, told=True))
             delivery.say(turn, alerts.ended(turn.config, turn.state.record, stopping.reason, at=turn.at))
+        if orders.in_flight(turn.state) and turn.at < stopping.since + LAST_ORDERS_S:
+            return
         begun_at = max(stopping.since, turn.state.last_exit_at or 0.0)
         patience = LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S
         if not delivery.owes(turn.state) or turn.at >= begun_at + patience:

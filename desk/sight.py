@@ -29,10 +29,18 @@ def take_quote(turn: Turn[None], market: Market, held: Held, event: QuoteSeen) -
     turn.log_change(f"quote of {held.strategy}", "")
     before = held.position
     is_another = not risk_manager.is_same(event.quote, held.quote)
-    position = risk_manager.with_quote(turn.config, before, event.quote, event.at, is_another=is_another)
-    marked_at = event.at if risk_manager.mark(event.quote) is not None else held.marked_at
+    mark = risk_manager.mark(event.quote)
+    position = risk_manager.with_quote(turn.config, before, event.quote, mark, event.at, is_another=is_another)
+    marked_at = held.marked_at if mark is None else event.at
     marked = replace(
-        held, position=position, quote=event.quote, quote_at=event.at, marked_at=marked_at, distrust="", wait_until=0.0
+        held,
+        position=position,
+        quote=event.quote,
+        quote_at=event.at,
+        mark=mark,
+        marked_at=marked_at,
+        distrust="",
+        wait_until=0.0,
     )
     turn.hold(marked)
     if replace(position, last_quote_at=before.last_quote_at) != before:

@@ -13,7 +13,25 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from desk.outbox import Line
-from events import AnyAction, AnyWrite, Commit, Explain, Noted, Outgoing, Part, Position, Quote, Remembered, Trade
+from events import (
+    Account,
+    AnyAction,
+    AnyWrite,
+    BrokerTrade,
+    Commit,
+    Explain,
+    Fill,
+    Mills,
+    Mode,
+    Noted,
+    Order,
+    Outgoing,
+    Part,
+    Position,
+    Quote,
+    Remembered,
+    Trade,
+)
 from pnl_tracker import Record
 from risk_manager import WayOut
 from utils import Session, unix_time
@@ -31,7 +49,7 @@ class Settling(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """An open position as the desk sees it: the last fresh quote, its mark where it was usable, and since when none is trusted.
+    """An open position as the desk sees it: the last fresh quote, its mark (None: it was not usable), and since when none is trusted.
 
     Until `wait_until` nothing is decided before a price was seen: after a restart, and for the last quote of a shutdown.
     """
@@ -41,6 +59,7 @@ class Held(Struct, frozen=True):
     since: float
     quote: Quote | None = None
     quote_at: float | None = None
+    mark: Mills | None = None
     marked_at: float | None = None
     distrust: str = ""
     wait_until: float = 0.0
@@ -55,11 +74,12 @@ class Stopping(Struct, frozen=True):
 
 
 class Pending(Struct, frozen=True):
-    """A commit on its way to the disk, and the alerts that wait for it."""
+    """A commit on its way to the disk, and the alerts and orders that wait for it."""
 
     since: float
     parts: tuple[Part, ...]
     alert_ids: tuple[str, ...] = ()
+    refs: tuple[str, ...] = ()
 
 
 class FeedDay(Struct, frozen=True):
@@ -72,6 +92,52 @@ class FeedDay(Struct, frozen=True):
     chain_misses: int = 0
     junk: int = 0
     blind_s: float = 0.0
+
+
+class Course(Struct, frozen=True):
+    """How an order's life goes on, beside what is written down of it.
+
+    `since` is when its state began, `quiet_since` when something of it was last heard; `counted` the units that its broker calls
+    filled. It is asked for from `ask_at` on, `tries` times so far, and sent again from `again_at` on. `unwanted`: it ends as soon as
+    it is found, for it was cancelled in doubt, or is of an earlier life. `told`: the phone knows that nobody knows.
+    """
+
+    since: float
+    quiet_since: float
+    counted: int = 0
+    tries: int = 0
+    ask_at: float = 0.0
+    again_at: float | None = None
+    unwanted: bool = False
+    told: bool = False
+
+
+class Priced(Struct, frozen=True):
+    """The last quote of a contract that was trusted."""
+
+    quote: Quote
+    at: float
+
+
+class Dealings(Struct, frozen=True):
+    """Trades made of orders: those that are open, what ended, their orders and executions, and the accounts they are in.
+
+    `orders` and `fills` (by trade) are those of open trades, and of the ones that ended today, for a correction may come. `closing`
+    are trades that the desk itself closes, and why. `numbers` is the highest trade number of a prefix and date, here or at a broker;
+    `prefixes` tell whose a trade's id is, `modes` which broker a strategy trades with.
+    """
+
+    trades: dict[str, BrokerTrade] = {}
+    ended: tuple[BrokerTrade, ...] = ()
+    orders: dict[str, Order] = {}
+    courses: dict[str, Course] = {}
+    fills: dict[str, tuple[Fill, ...]] = {}
+    accounts: dict[str, Account] = {}
+    quotes: dict[str, Priced] = {}
+    closing: dict[str, str] = {}
+    numbers: dict[str, int] = {}
+    prefixes: dict[str, str] = {}
+    modes: dict[str, Mode] = {}
 
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -122,6 +188,7 @@ class State(Struct, frozen=True):
     ticket: int = 0
     stopping: Stopping | None = None
     ended: str = ""
+    dealings: Dealings = Dealings()
 
     @property
     def opened_today(self) -> int:
@@ -174,7 +241,7 @@ class Sheet:
     `facts` are what the ledger kept of the last life.
     """
 
-    __slots__ = ("actions", "facts", "state", "to_say", "writes")
+    __slots__ = ("actions", "facts", "state", "to_say", "to_send", "writes")
 
     def __init__(self, state: State, facts: Mapping[str, float | str | None]) -> None:
         self.state = state
@@ -182,6 +249,7 @@ class Sheet:
         self.actions: list[AnyAction] = []
         self.writes: list[tuple[str, AnyWrite]] = []
         self.to_say: list[str] = []
+        self.to_send: list[str] = []
 
     def seal(self, at: float) -> list[AnyAction]:
         """Put all that is to be written into one commit, in order, what one owner writes in a row as one part; give the actions."""
@@ -189,7 +257,7 @@ class Sheet:
             runs = groupby(self.writes, key=itemgetter(0))
             parts = tuple(Part(owner, tuple(write for _, write in run)) for owner, run in runs)
             commit = Commit(self.state.commit + 1, parts)
-            pending = Pending(at, commit.parts, tuple(self.to_say))
+            pending = Pending(at, commit.parts, tuple(self.to_say), tuple(self.to_send))
             self.state = replace(self.state, commit=commit.commit, pending={**self.state.pending, commit.commit: pending})
             self.actions.append(commit)
         return self.actions
@@ -216,7 +284,7 @@ class Mark(NamedTuple):
     memory: Any
     said: dict[str, str]
     due: dict[str, float]
-    counts: tuple[int, int, int]
+    counts: tuple[int, int, int, int]
 
 
 class Turn(Generic[M]):
@@ -242,15 +310,15 @@ class Turn(Generic[M]):
 
     def mark(self) -> Mark:
         sheet = self.sheet
-        counts = len(sheet.actions), len(sheet.writes), len(sheet.to_say)
+        counts = len(sheet.actions), len(sheet.writes), len(sheet.to_say), len(sheet.to_send)
         return Mark(sheet.state, self.memory, self.said.copy(), self.due.copy(), counts)
 
     def back_to(self, mark: Mark) -> None:
         """Undo what was done since: state, memory, what is asked, written and said."""
         sheet = self.sheet
         sheet.state, self.memory, self.said, self.due = mark.state, mark.memory, mark.said, mark.due
-        actions, writes, to_say = mark.counts
-        del sheet.actions[actions:], sheet.writes[writes:], sheet.to_say[to_say:]
+        actions, writes, to_say, to_send = mark.counts
+        del sheet.actions[actions:], sheet.writes[writes:], sheet.to_say[to_say:], sheet.to_send[to_send:]
 
     def set(self, **changes: Any) -> None:
         self.sheet.state = replace(self.sheet.state, **changes)
@@ -264,6 +332,10 @@ class Turn(Generic[M]):
 
     def let_go(self, trade_id: str) -> None:
         self.set(held={key: held for key, held in self.state.held.items() if key != trade_id})
+
+    def deal(self, **changes: Any) -> None:
+        """Replace parts of what is known of trades made of orders."""
+        self.set(dealings=replace(self.state.dealings, **changes))
 
     def do(self, action: AnyAction) -> None:
         self.sheet.actions.append(action)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from desk.state import Turn
-from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused
+from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused, Mode
 from signals import Gate
 from utils import Session
 
@@ -34,10 +34,15 @@ MarketEvent = BarClosed | BarsFetched | FeedConnected | FeedDropped | FeedRefuse
 
 
 class Wants(Struct, frozen=True):
-    """What a strategy needs of the feed: second bars of `symbols`, and the options of `underlyings`."""
+    """What a strategy needs: second bars of `symbols`, the options of `underlyings`, and the broker of a mode.
+
+    `prefix` begins its trades' ids where they are made of orders, `SC` of `SC-20261120-1`: by it an order of ours is known again.
+    """
 
     symbols: tuple[str, ...]
     underlyings: tuple[str, ...]
+    mode: Mode | None = None
+    prefix: str = ""
 
 
 class Scene(Struct, frozen=True):

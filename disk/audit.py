@@ -12,8 +12,11 @@ from functools import cache
 import msgspec
 from msgspec import Struct
 
+from disk import orders
 from disk.book import fixed_parts, lines, wrong_sum
+from disk.deals import Deals
 from disk.schema import APPLICATION_ID, GENESIS, WORKING, Connection, Line, row_digest, upgrade, value_of
+from disk.tables import KINDS
 from events import Alert, Outgoing, Position, Trade
 from pnl_tracker import fold
 
@@ -41,6 +44,7 @@ def audit(connection: Connection) -> list[Finding]:
         Finding("the balance: every line, and the sum of all trades", tuple(_sum_problems(lines(connection), story))),
         Finding("every trade opened once, closed once and never changed", tuple(story.problems)),
         Finding("the open position", tuple(_position_problems(connection, story))),
+        Finding("orders, executions and the trades made of them", tuple(_order_problems(connection, story))),
         Finding("the alerts and their trades", tuple(_alert_problems(connection, story))),
         Finding("the seal over everything", tuple(_seal_problems(connection))),
     ]
@@ -83,15 +87,22 @@ def _chain_problems(journal: Iterable[Line]) -> list[str]:
 
 
 def _sum_problems(journal: Iterable[Line], story: _Story) -> list[str]:
-    balance = 0
+    """Each line's balance is that of its record, a strategy's in a mode: balances are never added up."""
+    balances: dict[orders.Record, int] = {orders.VWAP: 0}
     for line in journal:
-        balance += line.booked
-        if line.balance != balance:
-            return [f"line {line.seq} says a balance of {line.balance} mills where the lines before it make {balance}"]
-    total = fold(story.trades.values()).balance
-    if total != balance:
-        return [f"the balance is {balance} mills where the trades make {total}"]
-    return []
+        record = story.deals.record_of(line)
+        balances[record] = balances.get(record, 0) + line.booked
+        if line.balance != balances[record]:
+            return [
+                f"line {line.seq} says a balance of {line.balance} mills where the lines before it make {balances[record]}"
+            ]
+    totals = {orders.VWAP: fold(story.trades.values()).balance} | story.deals.totals()
+    problems = []
+    for record, balance in balances.items():
+        total, whose = totals.get(record, 0), "" if record == orders.VWAP else f" of {' '.join(record)}"
+        if balance != total:
+            problems.append(f"the balance{whose} is {balance} mills where the trades make {total}")
+    return problems
 
 
 class _Story:
@@ -102,6 +113,7 @@ class _Story:
         self.trades: dict[str, Trade] = {}
         self.open: Position | None = None
         self.problems: list[str] = []
+        self.deals = Deals()
         for line in journal:
             try:
                 problem = self._read(line)
@@ -114,6 +126,8 @@ class _Story:
         match line.kind:
             case "opened":
                 return self._opened(line)
+            case kind if kind in KINDS:
+                return self.deals.read(line)
             case "closed" | "settled":
                 return self._closed(line)
             case "voided" if line.subject in self.trades:
@@ -169,6 +183,13 @@ def _position_problems(connection: Connection, story: _Story) -> list[str]:
     return [f"position {position.id} is open, and its BUY is not in the outbox"]
 
 
+def _order_problems(connection: Connection, story: _Story) -> list[str]:
+    """What is open by the journal is in the tables as it was begun, and the other way round."""
+    rows = dict(connection.execute("SELECT id, body FROM positions").fetchall())
+    kept = dict(connection.execute("SELECT ref, body FROM orders").fetchall())
+    return story.deals.problems_of(rows, kept)
+
+
 def _alerts(connection: Connection) -> Iterator[tuple[str, Alert]]:
     """Row by row: a month of alerts at once would be the most that the worker ever holds."""
     for key, body in connection.execute("SELECT id, body FROM outbox"):
@@ -180,7 +201,7 @@ def _alert_problems(connection: Connection, story: _Story) -> list[str]:
     for key, alert in _alerts(connection):
         if alert.id != key:
             problems.append(f"alert {key} calls itself {alert.id}")
-        if alert.trade_id is not None and alert.trade_id not in story.opened:
+        if alert.trade_id is not None and alert.trade_id not in story.opened and alert.trade_id not in story.deals.begun:
             problems.append(f"alert {key} speaks of trade {alert.trade_id}, which was never opened")
     return problems
 
@@ -198,5 +219,5 @@ def _seal_problems(connection: Connection) -> list[str]:
         for key, content in connection.execute(f"SELECT {key_column}, {column} FROM {table}"):  # noqa: S608
             total += row_digest(table, key, content)
     if f"{total % (1 << 256):064x}" != sealed[0][2]:
-        problems.append("position, outbox or facts are not as the last commit left them")
+        problems.append("the working tables are not as the last commit left them")
     return problems

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from disk import orders
 from disk.schema import WORKING, Connection, Line, Refused, Savepoint, Transaction, moment, row_digest, to_json
 from events import (
     AlertChanged,
@@ -53,7 +54,7 @@ def write(connection: Connection, parts: Sequence[Part]) -> dict[str, str]:
         for part in parts:
             try:
                 with Savepoint(connection), book.kept():
-                    book.enter_all(part.writes)
+                    book.enter_all(part.writes, part.owner)
             except Refused as why:
                 if part.owner == DESK:
                     raise
@@ -63,12 +64,14 @@ def write(connection: Connection, parts: Sequence[Part]) -> dict[str, str]:
 
 
 def prune(connection: Connection, before: float) -> int:
-    """Forget the outbox rows that were settled before this Unix time; what they told stays in the journal."""
+    """Forget alerts settled before this Unix time, and orders of trades that ended before; what they told stays in the journal."""
     with Transaction(connection):
         book = _Book(connection)
         old = connection.execute("SELECT id FROM outbox WHERE settled_at < ?", (before,)).fetchall()
         for (key,) in old:
             book.put("outbox", key, None)
+        for ref in orders.old_orders(connection, before):
+            book.put("orders", ref, None)
         book.seal()
     return len(old)
 
@@ -85,13 +88,14 @@ class _Book:
     """The ledger inside one transaction: appends lines, changes working rows, and keeps the seal of both."""
 
     def __init__(self, connection: Connection) -> None:
-        self._sql = connection
+        self.sql = connection
         self._lines, self._head, working = connection.execute("SELECT lines, head, working FROM seal").fetchone()
         self._working = int(working, 16)
-        last = connection.execute("SELECT balance FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
-        self._balance: Mills = last[0] if last else 0
+        self._balances: dict[orders.Record, Mills] = {}
 
-    def enter(self, item: AnyWrite) -> None:
+    def enter(self, item: AnyWrite, owner: str) -> None:
+        if orders.enter(self, item, owner):
+            return
         match item:
             case PositionOpened(position):
                 self._open(position)
@@ -102,7 +106,7 @@ class _Book:
                 self._close(trade)
             case PositionVoided(position, voided_at, reason):
                 self._same_as_open(position)
-                self._line(voided_at, "voided", position.id, to_json({"reason": reason, "position": position}))
+                self.line(voided_at, "voided", position.id, to_json({"reason": reason, "position": position}))
                 self.put("position", 1, None)
             case TradeVoided(trade_id, voided_at, reason):
                 self._void(trade_id, voided_at, reason)
@@ -112,15 +116,15 @@ class _Book:
                 to_json(value)
                 self.put("facts", key, value)
             case Noted(at, kind, body):
-                self._line(at, "noted", kind, to_json(body))
+                self.line(at, "noted", kind, to_json(body))
 
-    def enter_all(self, writes: Sequence[AnyWrite]) -> None:
+    def enter_all(self, writes: Sequence[AnyWrite], owner: str) -> None:
         """One part; Refused where it does not hold together as a whole."""
         for item in writes:
-            self.enter(item)
+            self.enter(item, owner)
         alerts = [item.outgoing.alert for item in writes if isinstance(item, AlertChanged)]
         for alert in alerts:
-            if alert.trade_id is not None and not self._lines_of(alert.trade_id, "opened"):
+            if alert.trade_id is not None and not self.lines_of(alert.trade_id, "opened", "begun"):
                 raise Refused(f"alert {alert.id} speaks of trade {alert.trade_id}, which was never opened")
         for item in writes:
             if isinstance(item, PositionOpened) and not any(
@@ -131,29 +135,29 @@ class _Book:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """What was added up so far stands if what follows is refused."""
-        before = self._lines, self._head, self._working, self._balance
+        before = self._lines, self._head, self._working, dict(self._balances)
         try:
             yield
         except Refused:
-            self._lines, self._head, self._working, self._balance = before
+            self._lines, self._head, self._working, self._balances = before
             raise
 
     def seal(self) -> None:
         """Write down what everything adds up to."""
-        self._sql.execute(
+        self.sql.execute(
             "UPDATE seal SET lines = ?, head = ?, working = ?", (self._lines, self._head, f"{self._working:064x}")
         )
 
     def put(self, table: str, key: int | str, content: float | str | None) -> None:
         """Insert, replace or (None, but for facts) delete one working row."""
         key_column, column = WORKING[table]
-        found = self._sql.execute(f"SELECT {column} FROM {table} WHERE {key_column} = ?", (key,)).fetchone()  # noqa: S608
+        found = self.sql.execute(f"SELECT {column} FROM {table} WHERE {key_column} = ?", (key,)).fetchone()  # noqa: S608
         if found:
             self._working -= row_digest(table, key, found[0])
         if content is None and table != "facts":
-            self._sql.execute(f"DELETE FROM {table} WHERE {key_column} = ?", (key,))  # noqa: S608
+            self.sql.execute(f"DELETE FROM {table} WHERE {key_column} = ?", (key,))  # noqa: S608
         else:
-            self._sql.execute(
+            self.sql.execute(
                 f"INSERT INTO {table} ({key_column}, {column}) VALUES (?1, ?2)"  # noqa: S608
                 f" ON CONFLICT ({key_column}) DO UPDATE SET {column} = ?2",
                 (key, content),
@@ -161,49 +165,56 @@ class _Book:
             self._working += row_digest(table, key, content)
         self._working %= 1 << 256
 
-    def _line(self, at: float, kind: str, subject: str, body: str, booked: Mills = 0) -> None:
-        self._balance += booked
-        line = Line(self._lines + 1, float(at), moment(at), kind, subject, body, booked, self._balance, self._head, "")
+    def line(
+        self, at: float, kind: str, subject: str, body: str, booked: Mills = 0, record: orders.Record = orders.VWAP
+    ) -> None:
+        """Append a line. Its balance is that of its record, a strategy's in a mode: balances are never added up."""
+        if record not in self._balances:
+            self._balances[record] = orders.balance_of(self.sql, record)
+        self._balances[record] += booked
+        balance = self._balances[record]
+        line = Line(self._lines + 1, float(at), moment(at), kind, subject, body, booked, balance, self._head, "")
         line = structs.replace(line, hash=line.digest())
-        self._sql.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", structs.astuple(line))
+        self.sql.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", structs.astuple(line))
         self._lines, self._head = line.seq, line.hash
 
     def _open(self, position: Position) -> None:
         if self._position() is not None:
             raise Refused(f"position {position.id} cannot be opened: another one is open")
-        if self._lines_of(position.id, "opened"):
+        if self.lines_of(position.id, "opened"):
             raise Refused(f"position {position.id} was opened before")
-        self._line(position.opened_at, "opened", position.id, to_json(position))
+        self.line(position.opened_at, "opened", position.id, to_json(position))
         self.put("position", 1, to_json(position))
 
     def _close(self, trade: Trade) -> None:
         _refuse_wrong_sum(trade)
-        earlier = self._lines_of(trade.id, "closed", "settled")
+        earlier = self.lines_of(trade.id, "closed", "settled")
         if earlier:
             before = msgspec.json.decode(earlier[-1], type=Trade)
             if before.pnl is not None or trade.pnl is None or fixed_parts(before) != fixed_parts(trade):
                 raise Refused(f"trade {trade.id} is closed: it is never changed")
-            self._line(trade.closed_at, "settled", trade.id, to_json(trade), trade.pnl)
+            self.line(trade.closed_at, "settled", trade.id, to_json(trade), trade.pnl)
             return
         self._same_as_open(trade)
-        self._line(trade.closed_at, "closed", trade.id, to_json(trade), trade.pnl or 0)
+        self.line(trade.closed_at, "closed", trade.id, to_json(trade), trade.pnl or 0)
         self.put("position", 1, None)
 
     def _void(self, trade_id: str, voided_at: float, reason: str) -> None:
-        booked = self._lines_of(trade_id, "closed", "settled")
-        if not booked or self._lines_of(trade_id, "voided"):
+        booked = self.lines_of(trade_id, "closed", "settled")
+        if not booked or self.lines_of(trade_id, "voided"):
             raise Refused(f"trade {trade_id} is not closed, or was voided before")
         trade = msgspec.json.decode(booked[-1], type=Trade)
-        self._line(voided_at, "voided", trade_id, to_json({"reason": reason, "trade": trade}), -(trade.pnl or 0))
+        self.line(voided_at, "voided", trade_id, to_json({"reason": reason, "trade": trade}), -(trade.pnl or 0))
 
     def _change_alert(self, outgoing: Outgoing) -> None:
         alert = outgoing.alert
-        found = self._sql.execute("SELECT body FROM outbox WHERE id = ?", (alert.id,)).fetchone()
+        found = self.sql.execute("SELECT body FROM outbox WHERE id = ?", (alert.id,)).fetchone()
         before = msgspec.json.decode(found[0], type=Outgoing) if found else Outgoing(alert)
         self.put("outbox", alert.id, to_json(outgoing))
         if alert.trade_id is not None and _fate(outgoing) != _fate(before):
             moments = (alert.created_at, outgoing.settled_at, outgoing.acknowledged_at)
-            self._line(max(at for at in moments if at is not None), "alert", alert.id, to_json(outgoing))
+            at, record = max(at for at in moments if at is not None), orders.record_of(self, alert.trade_id)
+            self.line(at, "alert", alert.id, to_json(outgoing), record=record)
 
     def _same_as_open(self, other: Position | Trade) -> None:
         position = self._position()
@@ -213,11 +224,11 @@ class _Book:
             raise Refused(f"position {other.id} is not as it was opened")
 
     def _position(self) -> Position | None:
-        found = self._sql.execute("SELECT body FROM position").fetchone()
+        found = self.sql.execute("SELECT body FROM position").fetchone()
         return msgspec.json.decode(found[0], type=Position) if found else None
 
-    def _lines_of(self, subject: str, *kinds: str) -> list[str]:
-        found = self._sql.execute("SELECT kind, body FROM journal WHERE subject = ? ORDER BY seq", (subject,)).fetchall()
+    def lines_of(self, subject: str, *kinds: str) -> list[str]:
+        found = self.sql.execute("SELECT kind, body FROM journal WHERE subject = ? ORDER BY seq", (subject,)).fetchall()
         return [body for kind, body in found if kind in kinds]
 
 
@@ -280,6 +291,7 @@ def load(connection: Connection, now: float) -> Remembered:
         facts=dict(connection.execute("SELECT key, value FROM facts ORDER BY key").fetchall()),
         trades_opened_on=dict(Counter(sorted(opened.values()))),
         notes=tuple(Noted(at, subject, msgspec.json.decode(body)) for at, subject, body in reversed(noted)),
+        **orders.load(connection, now - DAY_S),
     )
 
 
@@ -292,7 +304,7 @@ def _hear(trades: dict[str, Trade], word: dict[str, Any]) -> None:
 
 
 def holds_position(connection: Connection) -> bool:
-    return connection.execute("SELECT 1 FROM position").fetchone() is not None
+    return connection.execute("SELECT 1 FROM position UNION ALL SELECT 1 FROM positions").fetchone() is not None
 
 
 def lines(connection: Connection) -> Iterator[Line]:

@@ -29,7 +29,7 @@ from disk import book as ledger_book
 from disk import schema as ledger_schema
 from disk.folder import DataFolder, DiskFailed, DiskTrouble, FolderBusy, sync_folder, trouble, write_durably
 from disk.schema import Refused
-from events import Part, PositionClosed, Remembered
+from events import Part, PositionClosed, Remembered, TradeEnded
 from utils import new_york
 
 __all__ = [
@@ -126,7 +126,7 @@ class Ledger:
             if parts:
                 refused = ledger_book.write(self._connection, parts)
         written = (item for part in parts if part.owner not in refused for item in part.writes)
-        self._snapshot_due |= any(isinstance(item, PositionClosed) for item in written)
+        self._snapshot_due |= any(isinstance(item, PositionClosed | TradeEnded) for item in written)
         return refused
 
     def holds_position(self) -> bool:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 from disk.book import DESK
 from disk.ledger import DiskTrouble, Ledger, Refused
 from edges.edge import Boxed, Emit
-from events import AlertChanged, AnyWrite, Commit, CommitFailed, Committed, FactSet, Part, PositionMarked, Remembered
+from events import (
+    AlertChanged,
+    AnyWrite,
+    Commit,
+    CommitFailed,
+    Committed,
+    FactSet,
+    Part,
+    PositionMarked,
+    Remembered,
+    TradeChanged,
+)
 from failpoints import hit
 
 if TYPE_CHECKING:
@@ -144,6 +155,8 @@ def latest(parts: Iterable[Part]) -> list[Part]:
                 key = ("mark", position.id)
             case FactSet(name):
                 key = ("fact", name)
+            case TradeChanged(trade):
+                key = ("trade", trade.id)
             case _:
                 key = number
         kept.pop(key, None)

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from events.market import Bar, ChainRow, Mills, Quote, Right, Source
+from events.orders import AccountView, Fill, Holding, Mode, OrderView
 
 
 class Event(Struct, frozen=True, tag=True, kw_only=True):
@@ -201,6 +202,73 @@ class SettlementArrived(Event, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class BrokerLinked(Event, frozen=True, kw_only=True):
+    """The link to a broker's account came up, or is down; what happened in between was not told."""
+
+    mode: Mode
+    linked: bool
+    reason: str = ""
+
+
+class OrderAnswered(Event, frozen=True, kw_only=True):
+    """What came back when an order was sent. `unknown`: it may be there. `not_sent`: it certainly is not. `later`: not taken now, and
+    the same may be sent again from `again_at` on.
+    """
+
+    mode: Mode
+    ref: str
+    answer: Literal["accepted", "rejected", "unknown", "not_sent", "later"]
+    reason: str = ""
+    broker_id: str = ""
+    again_at: float = 0.0
+
+
+class CancelAnswered(Event, frozen=True, kw_only=True):
+    """A cancel was heard, or may have been: whatever it says, it proves no end."""
+
+    mode: Mode
+    ref: str
+    heard: bool
+    reason: str = ""
+
+
+class OrderSeen(Event, frozen=True, kw_only=True):
+    """An order as its broker tells it, asked for or by itself. `order` None: asked for, and not known there."""
+
+    mode: Mode
+    ref: str
+    order: OrderView | None
+    reason: str = ""
+
+
+class FillSeen(Event, frozen=True, kw_only=True):
+    mode: Mode
+    fill: Fill
+
+
+class SnapshotTaken(Event, frozen=True, kw_only=True):
+    """All that a broker says of an account, asked for from `as_of` on. Only a complete one allows a conclusion."""
+
+    mode: Mode
+    as_of: float
+    complete: bool
+    reason: str = ""
+    orders: tuple[OrderView, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    positions: tuple[Holding, ...] = ()
+    account: AccountView | None = None
+
+
+class PreviewArrived(Event, frozen=True, kw_only=True):
+    """What an order would cost, in mills for all its units; None where the broker cannot say it, and why not."""
+
+    mode: Mode
+    ref: str
+    margin: Mills | None
+    fee: Mills | None = None
+    reason: str = ""
+
+
 class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Time itself. `moved_s`: how far the worker's own time was put right since the last one, forward or (negative) back."""
 
@@ -210,13 +278,15 @@ class HalfSecondPassed(Event, frozen=True, kw_only=True, gc=False, omit_defaults
 class OperatorSpoke(Event, frozen=True, kw_only=True):
     """A person's word: `stop entries`, `resume entries`, `close now`, `I took it`, `I sold it`, `I skipped it`.
 
-    `trade_id`: which position or closed trade is meant; None: the one that is open.
+    `trade_id`: which position or closed trade is meant; None: the one that is open. `resolve` ends an unresolved trade, at a net price
+    a share (+ is paid, - is received) or, without one, by asking the broker again; `why` is for the journal.
     """
 
-    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it"]
+    command: Literal["stop_entries", "resume_entries", "close_now", "took_it", "sold_it", "skipped_it", "resolve"]
     who: str
     price: Mills | None = None
     trade_id: str | None = None
+    why: str = ""
 
 
 class TookLong(Event, frozen=True, kw_only=True):
@@ -261,6 +331,13 @@ AnyEvent = (
     | PhoneChecked
     | ClockChecked
     | SettlementArrived
+    | BrokerLinked
+    | OrderAnswered
+    | CancelAnswered
+    | OrderSeen
+    | FillSeen
+    | SnapshotTaken
+    | PreviewArrived
     | HalfSecondPassed
     | OperatorSpoke
     | TookLong

@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from events.market import Quote
+from events.orders import Mode, Order
 from events.phone import AlertKind
 from events.writes import AnyWrite, Part
 
@@ -104,6 +106,49 @@ class FetchSettlement(Action, frozen=True):
     date: str
 
 
+class PlaceOrder(Action, frozen=True):
+    """Send an order to its broker, once. Answer OrderAnswered."""
+
+    order: Order
+
+
+class CancelOrder(Action, frozen=True):
+    """Ask for an order's end, once. Answer CancelAnswered, which proves nothing."""
+
+    mode: Mode
+    ref: str
+    broker_id: str = ""
+
+
+class FindOrder(Action, frozen=True):
+    """Ask what became of an order, by our own ref. Answer OrderSeen."""
+
+    mode: Mode
+    ref: str
+
+
+class PreviewOrder(Action, frozen=True):
+    """Ask what an order would cost. Answer PreviewArrived."""
+
+    order: Order
+
+
+class TakeSnapshot(Action, frozen=True):
+    """Ask for all that the broker knows of the account since a moment. Answer SnapshotTaken."""
+
+    mode: Mode
+    since: float
+
+
+class ShowQuote(Action, frozen=True):
+    """A quote that the desk trusts, for a broker that fills by what is quoted. `at` is when it came."""
+
+    mode: Mode
+    contract: str
+    quote: Quote
+    at: float
+
+
 class Explain(Action, frozen=True):
     """One line of the log. `fields` are its key=value pairs."""
 
@@ -130,6 +175,12 @@ AnyAction = (
     | Backfill
     | FetchProfile
     | FetchSettlement
+    | PlaceOrder
+    | CancelOrder
+    | FindOrder
+    | PreviewOrder
+    | TakeSnapshot
+    | ShowQuote
     | Explain
     | Exit
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from events.books import Position, Trade
+from events.orders import BrokerTrade, Fill, Order
 from events.phone import Outgoing
 
 
@@ -63,7 +64,60 @@ class Noted(Write, frozen=True):
     body: dict[str, float | str | None]
 
 
-AnyWrite = PositionOpened | PositionMarked | PositionClosed | PositionVoided | TradeVoided | AlertChanged | FactSet | Noted
+class TradeBegun(Write, frozen=True):
+    """A trade made of orders, in the same commit as its first order."""
+
+    trade: BrokerTrade
+
+
+class TradeChanged(Write, frozen=True):
+    """Its moving parts (state, memo) as they are now."""
+
+    trade: BrokerTrade
+
+
+class TradeEnded(Write, frozen=True):
+    """Nothing of it is held and no order of it can be filled; or it is unresolved, and later again when that is known."""
+
+    at: float
+    trade: BrokerTrade
+
+
+class OrderPlanned(Write, frozen=True):
+    """The intent: durable before an entry leaves."""
+
+    order: Order
+
+
+class OrderChanged(Write, frozen=True):
+    at: float
+    order: Order
+
+
+class FillBooked(Write, frozen=True):
+    """One execution of a trade, by its root and revision."""
+
+    at: float
+    trade_id: str
+    fill: Fill
+
+
+AnyWrite = (
+    PositionOpened
+    | PositionMarked
+    | PositionClosed
+    | PositionVoided
+    | TradeVoided
+    | AlertChanged
+    | FactSet
+    | Noted
+    | TradeBegun
+    | TradeChanged
+    | TradeEnded
+    | OrderPlanned
+    | OrderChanged
+    | FillBooked
+)
 
 
 class Part(Struct, frozen=True):
@@ -76,7 +130,9 @@ class Part(Struct, frozen=True):
 class Remembered(Struct, frozen=True):
     """All that the ledger knows at a start: what the last process knew, to the last commit.
 
-    `trades_opened_on`: by New York date, how many positions were opened, voided ones too: an id is never used again.
+    `trades_opened_on`: by New York date, how many positions were opened, voided ones too: an id is never used again. `assumed` are the
+    open positions of strategies other than vwap, by strategy. Of trades made of orders: the open ones, all that ended, the orders
+    that are kept, and the fills of the open ones and of a few days, by trade.
     """
 
     position: Position | None = None
@@ -85,3 +141,8 @@ class Remembered(Struct, frozen=True):
     facts: dict[str, float | str | None] = {}
     trades_opened_on: dict[str, int] = {}
     notes: tuple[Noted, ...] = ()
+    assumed: tuple[tuple[str, Position], ...] = ()
+    broker_trades: tuple[BrokerTrade, ...] = ()
+    broker_ended: tuple[BrokerTrade, ...] = ()
+    orders: tuple[Order, ...] = ()
+    fills: tuple[tuple[str, Fill], ...] = ()

@@ -18,11 +18,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-EQUAL = 1e-7
-APART = 0.02 + EQUAL
-OPEN = 1200
-SAMPLE_S, SAMPLE_MIN_S = 1200, 300
-RISING_S, SLOPE_S, SLOPE_BARS, ROC_S, REFERENCE_MAX_AGE_S = 30, 30, 10, 300, 10
+from market.seconds import APART, EQUAL, OPEN, REFERENCE_MAX_AGE_S
+from signals import RISING_S, ROC_S, SAMPLE_MIN_S, SAMPLE_S, SLOPE_BARS, SLOPE_S
+
 ANEW = 256
 BLOCK = 64
 NEVER = -1e18

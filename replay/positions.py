@@ -1,9 +1,9 @@
 """The fast path's hands: contract, fill and exits under one set of rules, over a session that `replay.kernel` has read.
 
-It follows `contract_selector`, `risk_manager` and `holding` rule by rule, and goes from signal to signal: what happens while nothing
-is held cannot change a trade. The world is the one of `replay.world`: the chain every CHAIN_POLL_SECONDS, quotes `ANSWER_S` after the
-question, a phone and a disk that always answer. Prices of options are whole mills, thresholds fractions of whole numbers, as in
-`risk_manager`.
+It follows `contract_selector`, `risk_manager` and `strategies.vwap` rule by rule, with their constants, and goes from signal to
+signal: what happens while nothing is held cannot change a trade. The world is the one of `replay.world`: the chain every
+CHAIN_POLL_SECONDS, quotes `ANSWER_S` after the question, a phone and a disk that always answer. Prices of options are whole mills,
+thresholds fractions of whole numbers, as in `risk_manager`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from numba import njit
 
 from events import ExitReason
-from replay.kernel import EQUAL, NEVER, OPEN, Floats, Hours, Ints, Readings, Rules
+from market.seconds import EQUAL, OPEN
+from replay.kernel import NEVER, Floats, Hours, Ints, Readings, Rules
 from replay.options import Chain, day_volume, open_interest, seen
+from replay.world import ANSWER_S, CHAIN_AHEAD_S
+from risk_manager import FRESH_S, PERSISTENCE_S
+from utils import CENT
 
-CHAIN_AHEAD_S = 600.0
-FRESH_S, PERSISTENCE_S = 5.0, 60
-ANSWER_S = 0.2
-CENT = 10
 REASONS: tuple[ExitReason, ...] = ("time stop", "stop loss", "hard giveback", "VWAP giveback", "VWAP persistence")
 TIME_STOP, STOP_LOSS, HARD_GIVEBACK, VWAP_GIVEBACK, PERSISTENCE = range(5)
 AS_RULED, MIDDLE, TICK_WORSE = range(3)

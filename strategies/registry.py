@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from desk.desk import Desk, no_stopwatch
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
     from events import Remembered
     from utils import SessionCalendar
 
+STRATEGIES = {"vwap": ("strategies.vwap.strategy", "Vwap")}
+
 
 def strategies(config: Config) -> list[Strategy]:
-    """Those that are on, in the order of the settings. What is off is not imported."""
-    from strategies.vwap.strategy import Vwap
-
-    return [Vwap(config)]
+    """Those that are on, in the order of STRATEGIES. What is off is not imported."""
+    made = []
+    for name in config.strategies:
+        module, kind = STRATEGIES[name]
+        made.append(getattr(import_module(module), kind)(config))
+    return made
 
 
 def build(

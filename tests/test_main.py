@@ -72,7 +72,7 @@ def test_an_event_that_the_desk_cannot_decide_takes_none_of_those_beside_it_alon
     now = clock.now()
     worker._decide([Committed(at=now, commit=1), QuoteFailed(at=now, contract="X", reason=""), Committed(at=now, commit=2)])
     assert [event.commit for event in decided[-2:]] == [1, 2]  # type: ignore[union-attr]
-    assert len(worker.errors) == 1
+    assert [type(fault.raised) for fault in worker.desk.faults] == [ZeroDivisionError]
 
 
 def test_a_commit_is_on_its_way_before_the_log_has_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,11 +44,12 @@ def position(entry: int = 1000, peak: int = 1000, **parts: object) -> Position:
 
 
 def sight(**parts: object) -> Sight:
-    return replace(Sight(at=T + 60, time_stop_at=T + 10_000, marked=True), **parts)
+    made = replace(Sight(at=T + 60, time_stop_at=T + 10_000, marked=True), **parts)
+    return made if made.quote is None else replace(made, mark=risk_manager.mark(made.quote))
 
 
 def leave_after(before: Position, seen: Quote, config: Config = CONFIG, **parts: object) -> Leave | None:
-    after = risk_manager.with_quote(config, before, seen, T + 60)
+    after = risk_manager.with_quote(config, before, seen, risk_manager.mark(seen), T + 60)
     marked = risk_manager.mark(seen) is not None
     return risk_manager.exit_reason(config, after, sight(quote=seen, marked=marked, **parts))
 
@@ -118,7 +119,7 @@ def test_a_delayed_quote_has_no_mark() -> None:
 def test_the_peak_is_what_the_next_usable_mark_confirms() -> None:
     held = position(peak=995)
     for bid, ask, peak in [(1190, 1210, 995), (1090, 1110, 1100), (50, 9000, 1100), (1290, 1310, 1100), (1390, 1410, 1300)]:
-        held = risk_manager.with_quote(CONFIG, held, quote(bid, ask), T + 1)
+        held = risk_manager.with_quote(CONFIG, held, quote(bid, ask), risk_manager.mark(quote(bid, ask)), T + 1)
         assert held.peak == peak
 
 
@@ -182,9 +183,9 @@ def test_an_old_mark_fires_no_giveback() -> None:
 
 def test_the_stop_can_be_asked_to_be_confirmed() -> None:
     config = Config.from_env({**KEYS, "STOP_CONFIRM_QUOTES": "2"})
-    once = risk_manager.with_quote(config, position(), quote(800, 860), T + 1)
+    once = risk_manager.with_quote(config, position(), quote(800, 860), 830, T + 1)
     assert risk_manager.exit_reason(config, once, sight(quote=quote(800, 860))) is None
-    twice = risk_manager.with_quote(config, once, quote(800, 860), T + 2)
+    twice = risk_manager.with_quote(config, once, quote(800, 860), 830, T + 2)
     assert risk_manager.exit_reason(config, twice, sight(quote=quote(800, 860))).reason == "stop loss"
 
 

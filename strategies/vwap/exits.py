@@ -28,6 +28,7 @@ def sight_of(turn: Turn[Any], iwm: Underlying, held: Held, quote: Quote | None) 
         at=turn.at,
         time_stop_at=risk_manager.time_stop(turn.config, turn.state.session),
         quote=quote,
+        mark=None if quote is None else held.mark,
         marked=held.marked_at is not None and is_fresh(turn.at - held.marked_at),
         below_vwap=iwm.below_vwap(),
         below_s=0 if since is None else iwm.newest_start() - since,

@@ -77,7 +77,7 @@ def test_one_sentence_says_why_there_is_no_buy() -> None:
 def test_the_contracts_that_fell_out_say_at_which_filter() -> None:
     bench = Bench().ready()
     bench.chain(row(at=bench.now), row(OTHER, 100, 200, at=bench.now))
-    told = frame.contracts(bench.config, bench.desk.state, bench.memory.chain)
+    told = frame.contracts(bench.config, seen(bench), bench.memory.chain)
     assert [item["contract"] for item in told["tracked"]] == ["O:IWM261120C00220000"]
     assert [(item["strike"], item["why"]) for item in told["fallen"]] == [("$221.00", "spread within 4%")]
 

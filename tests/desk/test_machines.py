@@ -51,7 +51,7 @@ class PositionMachine(RuleBasedStateMachine):
     def quoted(self, bid: int | None, ask: int | None, delayed: bool) -> None:
         self.at += 1
         self.quote = Quote(bid, ask, 30, 30, self.at, delayed)
-        self.position = risk_manager.with_quote(PLAIN, self.position, self.quote, self.at)
+        self.position = risk_manager.with_quote(PLAIN, self.position, self.quote, risk_manager.mark(self.quote), self.at)
         self.bid = bid or 0
         usable = not delayed and bid and ask and 0 < bid <= ask and Fraction(ask - bid) <= Fraction(ask + bid, 2) / 2
         assert (risk_manager.mark(self.quote) is not None) == bool(usable)
@@ -79,9 +79,10 @@ class PositionMachine(RuleBasedStateMachine):
     def look_for_an_exit(self, late: bool, below: bool, below_s: int, stalled: bool, fresh: bool) -> None:
         marked = fresh and bool(self.marks)
         quote = self.quote if fresh else None
+        mark = None if quote is None else risk_manager.mark(quote)
         sight = Sight(
-            at=AT + 100 if late else AT, time_stop_at=AT + 100, quote=quote, marked=marked, below_vwap=below, below_s=below_s,
-            stalled=stalled,
+            at=AT + 100 if late else AT, time_stop_at=AT + 100, quote=quote, mark=mark, marked=marked, below_vwap=below,
+            below_s=below_s, stalled=stalled,
         )  # fmt: skip
         leave = risk_manager.exit_reason(PLAIN, self.position, sight)
         assert (leave.reason if leave else None) == self.by_the_table(late, below, below_s, stalled, marked, quote)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from events import (
     Alert,
     AnyAction,
     AnyEvent,
+    BarClosed,
     ChainFailed,
     Commit,
     Committed,
@@ -23,10 +25,13 @@ from events import (
     Noted,
     OperatorSpoke,
     PositionMarked,
+    QuoteFailed,
     Remembered,
+    ThreadFailed,
     TookLong,
 )
 from strategies.registry import build
+from strategies.vwap.strategy import Vwap
 from tests.kit import frozen
 from tests.kit.books import a_position
 from tests.kit.deskbench import Bench, row
@@ -181,3 +186,41 @@ def test_what_is_seen_of_vwap_stays_beside_a_strategy_that(other: type[Other]) -
         assert len(off) == 1, "the phone is told once"
     else:
         assert 0 < sum("other says" in action.title for action in stage.delivered) <= 12
+
+
+def test_an_event_that_raises_loses_neither_the_second_nor_the_events_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage().ready()
+    heard: list[AnyEvent] = []
+    monkeypatch.setitem(stage.desk._handlers, QuoteFailed, lambda turn, event: 1 / 0)
+    monkeypatch.setitem(stage.desk._handlers, ThreadFailed, lambda turn, event: heard.append(event))
+    decide = stage.desk.decide
+
+    def beside(events: Sequence[AnyEvent]) -> list[AnyAction]:
+        if any(isinstance(event, BarClosed) and event.bar.symbol == "IWM" for event in events):
+            bad = QuoteFailed(at=events[-1].at, contract="X", reason="")
+            events = [bad, *events, ThreadFailed(at=events[-1].at, thread="x", reason="y")]
+        return decide(events)
+
+    monkeypatch.setattr(stage.desk, "decide", beside)
+    stage.surge()
+    assert stage.phase == "Holding", "the second of the signal was judged"
+    assert heard
+
+
+def test_the_desk_closes_what_its_strategy_leaves_open_five_seconds_after_it_must_be_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage().ready()
+    stage.surge()
+    stage.quote(500, 510)
+    assert stage.session is not None
+    monkeypatch.setattr(Vwap, "hear", lambda self, turn, event: 1 / 0)
+    monkeypatch.setattr(Vwap, "scene", lambda self, at: 1 / 0)
+    out_by = stage.desk.strategies["vwap"].out_by(stage.session)
+    assert out_by is not None
+    stage.now = out_by + 4.0
+    stage.tick(0.5)
+    assert stage.phase == "Holding"
+    stage.tick(1.0)
+    assert stage.phase == "Flat"
+    assert "by the desk" in stage.said("SELL")[0].text
