@@ -38,6 +38,7 @@ from events import (
     ChainFailed,
     CheckPhone,
     ClockChecked,
+    CommandGiven,
     CommitFailed,
     Committed,
     Exit,
@@ -48,6 +49,9 @@ from events import (
     FillSeen,
     HalfSecondPassed,
     JunkDropped,
+    MinutesFailed,
+    MinutesFetched,
+    ModelRead,
     Noted,
     OperatorSpoke,
     OrderAnswered,
@@ -98,6 +102,9 @@ TOLD_TO_ALL: frozenset[type] = frozenset(
         QuotesArrived,
         ProfileArrived,
         ProfileFailed,
+        MinutesFetched,
+        MinutesFailed,
+        ModelRead,
         HalfSecondPassed,
         StopRequested,
         PreviewArrived,
@@ -179,6 +186,7 @@ class Desk:
             **dict.fromkeys(TOLD_BY_BROKERS, self._take_broker),
             HalfSecondPassed: self._tick,
             OperatorSpoke: self._obey,
+            CommandGiven: self._lead,
             ThreadFailed: self._thread_failed,
             TookLong: self._took_long,
             StopRequested: self._stop,
@@ -443,6 +451,13 @@ class Desk:
     def _take_broker(self, turn: DeskTurn, event: accounts.BrokerEvent) -> None:
         """Book what a broker told; then whose it is hears of it."""
         self._hear_of(accounts.take(turn, event), event)
+
+    def _lead(self, turn: DeskTurn, event: CommandGiven) -> None:
+        """What is asked of a strategy is written down, and led to it."""
+        turn.log("warning", f"asked of {event.strategy}: {event.command}", who=event.who)
+        body = {"who": event.who, "strategy": event.strategy, "mode": event.mode, "trade": event.trade_id or None}
+        turn.write(Noted(turn.at, event.command, {**body, "signal": event.signal_id or None}))
+        self._hear_of([event.strategy], event)
 
     def _settle(self, turn: DeskTurn, event: SettlementArrived) -> None:
         books.settle(turn, event)

@@ -202,11 +202,11 @@ class Board:
         """All are silent: from the next bar on, silence is counted anew."""
         self._paused = True
 
-    def close(self, at: float) -> int | None:
-        """Close what is due, of all symbols in one turn; the start of the newest minute that was, None if none."""
-        due = [minutes.close(at, self._grace_s) for minutes in self.minutes.values()]
-        first = next(iter(self.minutes.values()), None)
-        return first.start_of(first.closed - 1) if first is not None and any(due) else None
+    def close(self, at: float) -> int:
+        """Close what is due, of all symbols in one turn; how many minutes of the session are closed now."""
+        for minutes in self.minutes.values():
+            minutes.close(at, self._grace_s)
+        return min((minutes.closed for minutes in self.minutes.values()), default=0)
 
     def silence(self, symbol: str) -> float:
         """For how many seconds the others have been heard without this one; 0 while all are silent."""

@@ -17,7 +17,7 @@ from strategies.scalper.windows import Window
 from utils import Session
 
 if TYPE_CHECKING:
-    from strategies.scalper.settings import Scalper
+    from strategies.scalper.settings import Settings
 
 Direction = Literal["long", "short"]
 DIRECTIONS: tuple[Direction, ...] = ("long", "short")
@@ -45,12 +45,12 @@ class Rules(NamedTuple):
     closes: float
 
 
-def force_close(settings: Scalper, session: Session) -> float:
+def force_close(settings: Settings, session: Session) -> float:
     """When all is sold: FORCE_CLOSE, or an hour before an early close."""
     return min(session.at(settings.force_close), session.close_at - LATEST_OUT_S)
 
 
-def rules_of(settings: Scalper, session: Session) -> Rules:
+def rules_of(settings: Settings, session: Session) -> Rules:
     return Rules(
         settings.warm_bars,
         settings.cross_bars,

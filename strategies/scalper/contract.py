@@ -29,7 +29,7 @@ from strategies.scalper.conditions import Direction
 from utils import SHARES, Session, to_mills
 
 if TYPE_CHECKING:
-    from strategies.scalper.settings import Scalper
+    from strategies.scalper.settings import Settings
 
 CHAIN_MAX_AGE_S = 60.0
 NEAREST = 3
@@ -45,7 +45,7 @@ Filter = tuple[str, Callable[[ChainRow], bool]]
 
 
 def filters(
-    settings: Scalper, symbol: str, right: Right, at: float, session: Session, max_age_s: float | None
+    settings: Settings, symbol: str, right: Right, at: float, session: Session, max_age_s: float | None
 ) -> list[Filter]:
     """The filters in the order of the rules, each with the words that name it; `max_age_s` None: quotes of any age."""
     today, midnight = session.date.isoformat(), session.at(time(0))
@@ -100,7 +100,7 @@ def filters(
 
 def select(
     rows: Sequence[ChainRow],
-    settings: Scalper,
+    settings: Settings,
     symbol: str,
     right: Right,
     at: float,
@@ -128,16 +128,16 @@ def select(
 
 def choose(
     rows: Sequence[ChainRow],
-    settings: Scalper,
+    settings: Settings,
     symbol: str,
     right: Right,
     at: float,
     session: Session,
     spot: float | None,
+    max_age_s: float | None = None,
 ) -> Choice:
-    """Of the refreshed rows that pass again, with young quotes, the one with the lowest |delta - target| + spread/mid."""
-    age_s = float(settings.quote_max_age_seconds)
-    selection = select(rows, settings, symbol, right, at, session, spot, age_s)
+    """Of the three nearest rows that pass, the one with the lowest |delta - target| + spread/mid."""
+    selection = select(rows, settings, symbol, right, at, session, spot, max_age_s)
     if not selection.tracked:
         return Choice(None, selection.why())
     target = float(settings.delta_target)
@@ -174,7 +174,7 @@ def up_to_tick(price: Fraction | Mills, symbol: str, penny: bool | None = None) 
     return -int(-Fraction(price) // step) * step
 
 
-def worst_of(settings: Scalper, symbol: str, first: Quote, penny: bool | None = None) -> Mills:
+def worst_of(settings: Settings, symbol: str, first: Quote, penny: bool | None = None) -> Mills:
     """What no order of an entry may exceed: the lower of the first ask and a tick, and the first mid and 5 %; down to a tick."""
     assert first.bid is not None
     assert first.ask is not None
@@ -204,7 +204,7 @@ class Size(Struct, frozen=True):
 
 
 def size_of(
-    settings: Scalper, asked: int | None, ask_size: int, worst: Mills, equity: Mills, buying_power: Mills | None
+    settings: Settings, asked: int | None, ask_size: int, worst: Mills, equity: Mills, buying_power: Mills | None
 ) -> Size:
     """Contracts of an entry: the whole premium and both fees are the risk. More asked than the cap is refused, never cut."""
     fees = 2 * to_mills(settings.fee_per_contract)

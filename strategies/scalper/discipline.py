@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from events.orders import BrokerTrade, Mode, Order
+from events.orders import BrokerTrade, Mode
 from utils import Session, new_york
 
 if TYPE_CHECKING:
-    from strategies.scalper.settings import Scalper
+    from strategies.scalper.settings import Settings
 
 Code = Literal[
     "stopping", "killed", "wrong_mode", "already_executed", "stale_signal", "window_closed", "discipline", "position_open",
     "too_many_positions", "entry_in_flight", "way_out", "broker", "data", "no_contract", "too_small", "over_cap",
 ]  # fmt: skip
 HELD = ("open", "closing")
+REJECTED = "rejected"  # how the reason of a trade begins whose entry its broker would not take
 
 
 class Refusal(Struct, frozen=True):
@@ -50,7 +51,7 @@ def of_today(trades: Iterable[BrokerTrade], session: Session, mode: Mode, strate
     return sorted(today, key=lambda trade: (trade.created_at, trade.id))
 
 
-def day_of(settings: Scalper, today: Sequence[BrokerTrade], orders: Iterable[Order]) -> Day:
+def day_of(settings: Settings, today: Sequence[BrokerTrade]) -> Day:
     """Four trades, two losses in a row, three rejected entries in a row, whichever comes first."""
     counted = sum(trade.opened_at is not None or trade.state == "entering" for trade in today)
     ended = sorted(
@@ -59,9 +60,8 @@ def day_of(settings: Scalper, today: Sequence[BrokerTrade], orders: Iterable[Ord
         reverse=True,
     )
     losses = sum(1 for _ in takewhile(is_lost, ended))
-    rejected = _rejected(orders)
     done = [trade for trade in today if trade.state != "entering"]
-    rejects = sum(1 for _ in takewhile(lambda trade: trade.opened_at is None and trade.id in rejected, reversed(done)))
+    rejects = sum(1 for _ in takewhile(is_rejected, reversed(done)))
     why = ""
     if losses >= settings.max_losses:
         why = f"{losses} losses in a row" if losses > 1 else "the last trade lost"
@@ -77,16 +77,12 @@ def is_lost(trade: BrokerTrade) -> bool:
     return trade.pnl is None or trade.pnl <= 0
 
 
-def _rejected(orders: Iterable[Order]) -> set[str]:
-    """The trades whose last entry order was rejected."""
-    last: dict[str, Order] = {}
-    for order in orders:
-        if order.role == "ENTRY" and (order.trade_id not in last or order.seq > last[order.trade_id].seq):
-            last[order.trade_id] = order
-    return {trade_id for trade_id, order in last.items() if order.state == "rejected"}
+def is_rejected(trade: BrokerTrade) -> bool:
+    """Whether its entry was refused by the broker, and nothing of it filled."""
+    return trade.opened_at is None and trade.reason.startswith(REJECTED)
 
 
-def refusal(settings: Scalper, day: Day, open_now: Iterable[BrokerTrade], symbol: str) -> Refusal | None:
+def refusal(settings: Settings, day: Day, open_now: Iterable[BrokerTrade], symbol: str) -> Refusal | None:
     """What forbids an entry in this symbol: the day, a position in it, too many of them, another entry on its way."""
     if day.why:
         return Refusal("discipline", day.why)

@@ -16,7 +16,7 @@ import risk_manager
 from events import Mills, Quote
 
 if TYPE_CHECKING:
-    from strategies.scalper.settings import Scalper
+    from strategies.scalper.settings import Settings
 
 Role = Literal["FLATTEN", "STOP", "TP2", "TP1"]
 
@@ -64,27 +64,27 @@ def percent_of(entry: Fraction, percent: Decimal | int, sign: int = 1) -> Fracti
     return entry * (1 + sign * Fraction(percent) / 100)
 
 
-def first_part(settings: Scalper, bought: int) -> int:
+def first_part(settings: Settings, bought: int) -> int:
     """What target 1 sells in all: a part, rounded up. One contract leaves whole."""
     return -int(-bought * Fraction(settings.target_1_part_percent) / 100 // 1)
 
 
-def has_first(settings: Scalper, hold: Hold) -> bool:
+def has_first(settings: Settings, hold: Hold) -> bool:
     """Whether target 1 has sold its part."""
     return hold.sold_tp1 >= first_part(settings, hold.bought)
 
 
-def stop_price(settings: Scalper, hold: Hold) -> Fraction:
+def stop_price(settings: Settings, hold: Hold) -> Fraction:
     """Where the stop lies: break-even once target 1 has sold."""
     below = settings.stop_after_target_percent if has_first(settings, hold) else settings.stop_percent
     return percent_of(hold.entry, below, -1)
 
 
-def target(settings: Scalper, hold: Hold, number: Literal[1, 2]) -> Fraction:
+def target(settings: Settings, hold: Hold, number: Literal[1, 2]) -> Fraction:
     return percent_of(hold.entry, settings.target_1_percent if number == 1 else settings.target_2_percent)
 
 
-def follow(settings: Scalper, hold: Hold, quote: Quote) -> Hold:
+def follow(settings: Settings, hold: Hold, quote: Quote) -> Hold:
     """The position after one fresh quote: usable ones in a row at the stop are counted, an ask there is the stop at once.
 
     A quote that is only asked for again is no second one; one that is not usable counts for nothing and breaks no row.
@@ -111,7 +111,7 @@ def flatten(hold: Hold, why: str) -> Hold:
     return hold if hold.leaving == "FLATTEN" else replace(hold, leaving="FLATTEN", why=why)
 
 
-def goal(settings: Scalper, hold: Hold, quote: Quote | None) -> Goal | None:
+def goal(settings: Settings, hold: Hold, quote: Quote | None) -> Goal | None:
     """What is to be sold now, by the first rule that holds; `quote` is the newest while it is fresh, else None."""
     if hold.left <= 0:
         return None

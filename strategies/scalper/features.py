@@ -18,7 +18,7 @@ from strategies.scalper.conditions import Direction, Reading, came_through, rsi_
 from strategies.scalper.windows import Window
 
 if TYPE_CHECKING:
-    from strategies.scalper.settings import Scalper
+    from strategies.scalper.settings import Settings
 
 RSI_AGE_NONE = 30
 SIGMA_RETURNS = 15
@@ -26,7 +26,7 @@ BASIS_POINTS = 10_000
 
 
 def features(
-    settings: Scalper, own: Window, reading: Reading, direction: Direction, row: ChainRow | None, close_at: float,
+    settings: Settings, own: Window, reading: Reading, direction: Direction, row: ChainRow | None, close_at: float,
     walls: Walls | None = None, flow: Flow | None = None,
 ) -> dict[str, float | None]:  # fmt: skip
     """Of a reading and the contract that would be bought, by name."""
@@ -63,7 +63,7 @@ def _gap(value: float | None, of: float | None, sign: int) -> float | None:
     return None if value is None or not of else sign * BASIS_POINTS * (value / of - 1)
 
 
-def _rsi_age(settings: Scalper, own: Window, index: int, sign: int) -> float:
+def _rsi_age(settings: Settings, own: Window, index: int, sign: int) -> float:
     """Bars since the RSI came through its level."""
     level = float(settings.rsi_low if sign > 0 else settings.rsi_high)
     ago = came_through(rsi_beyond(own, sign, level), index, RSI_AGE_NONE, own.first_today)

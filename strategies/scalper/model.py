@@ -24,7 +24,7 @@ from setting import cleaned, shown
 from strategies.scalper.settings import ruled
 
 if TYPE_CHECKING:
-    from strategies.scalper.settings import Scalper
+    from strategies.scalper.settings import Settings
 
 CORE = (
     "minutes_open", "direction", "rs", "ln_volume_ratio", "rsi", "rsi_age", "ema_gap", "vwap_gap", "sigma", "spy_roc", "delta",
@@ -116,7 +116,7 @@ def _compact(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def load(text: bytes | None, settings: Scalper, today: date) -> Model:
+def load(text: bytes | None, settings: Settings, today: date) -> Model:
     """The model of a file's bytes, judged for this date and these settings; None: there is no file."""
     if text is None:
         return Model()
@@ -155,7 +155,7 @@ def _rises(values: tuple[float, ...]) -> bool:
     return all(isfinite(value) for value in values) and all(low <= high for low, high in pairwise(values))
 
 
-def judge(file: File, settings: Scalper, today: date) -> tuple[Verdict, str]:
+def judge(file: File, settings: Settings, today: date) -> tuple[Verdict, str]:
     """Whether it may be relied on, by its own figures."""
     judged = file.judged
     losses = judged.signals - judged.wins
@@ -179,13 +179,13 @@ def judge(file: File, settings: Scalper, today: date) -> tuple[Verdict, str]:
     return "calibrated", ""
 
 
-def rules_text(settings: Scalper) -> dict[str, str]:
+def rules_text(settings: Settings) -> dict[str, str]:
     """The rules that a file made now would name."""
     attributes = {name: name.removeprefix("SCALPER_").lower() for name in ruled()}
     return {name: shown(getattr(settings, attribute)) for name, attribute in attributes.items()}
 
 
-def other_rules(rules: Mapping[str, str], settings: Scalper) -> str:
+def other_rules(rules: Mapping[str, str], settings: Settings) -> str:
     """The first setting in which a file's rules differ, by value and not by text; empty where none does."""
     ours = rules_text(settings)
     if extra := sorted(set(rules) ^ set(ours)):

@@ -64,7 +64,7 @@ AccountNumber = Annotated[SecretStr, BeforeValidator(_account)]
 KEY_WORDS = "8 to 128 letters, digits and _ . ~ -"
 
 
-class Scalper(BaseModel):
+class Settings(BaseModel):
     """The section; an attribute is a setting's name in lower case, without the prefix."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
@@ -163,21 +163,21 @@ class Scalper(BaseModel):
 @cache
 def fields() -> dict[str, FieldInfo]:
     """The settings by their names in the environment, in order."""
-    return {_named(name): field for name, field in Scalper.model_fields.items()}
+    return {_named(name): field for name, field in Settings.model_fields.items()}
 
 
 def _named(attribute: str) -> str:
     return attribute.upper() if attribute.startswith("alpaca_") else PREFIX + attribute.upper()
 
 
-def read(given: Mapping[str, str]) -> tuple[Scalper | None, list[str]]:
+def read(given: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     """The section in a mapping of names to texts, or every fault of it; names that are not its own are passed over."""
     values, faults, bad = read_fields(fields(), given)
     faults += contradictions(values, bad)
     if faults:
         return None, faults
-    attributes = {_named(name): name for name in Scalper.model_fields}
-    return Scalper.model_construct(**{attributes[name]: value for name, value in values.items()}), []
+    attributes = {_named(name): name for name in Settings.model_fields}
+    return Settings.model_construct(**{attributes[name]: value for name, value in values.items()}), []
 
 
 # --- what cannot hold together -----------------------------------------------------------------------------------------

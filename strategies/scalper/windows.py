@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from datetime import date
 from typing import TYPE_CHECKING
 
 from events import Bar
 from market.indicators import Trend
-from market.minutes import Minutes
+from market.minutes import Board, Minutes
+from market.walls import Snapshots
+from signals import above
+from utils import Session, new_york
 
 if TYPE_CHECKING:
-    from strategies.scalper.settings import Scalper
+    from strategies.scalper.settings import Settings
+
+FRESH_CLOSE_S = 10.0
+TOO_YOUNG_S = 2.0
 
 
 class Window:
@@ -21,7 +28,7 @@ class Window:
 
     __slots__ = ("_places", "_sums", "_warm_bars", "first_today", "minutes", "trend")
 
-    def __init__(self, settings: Scalper, minutes: Minutes) -> None:
+    def __init__(self, settings: Settings, minutes: Minutes) -> None:
         self.minutes = minutes
         self.trend = Trend(settings.ema_fast, settings.ema_slow, settings.rsi_bars)
         self.first_today = 0
@@ -68,3 +75,41 @@ class Window:
     def has_all(self) -> int:
         """How many bars the series has."""
         return len(self.trend.closes)
+
+
+class Floor:
+    """All symbols of one session: their minutes, their windows, the snapshots of their chains."""
+
+    def __init__(self, settings: Settings, session: Session) -> None:
+        symbols = (*settings.symbols, settings.benchmark)
+        self.session = session
+        self.board = Board(symbols, session, settings.bar_grace_seconds)
+        self.windows = {symbol: Window(settings, self.board.minutes[symbol]) for symbol in symbols}
+        self.snapshots = {symbol: Snapshots() for symbol in settings.symbols}
+
+    def follow(self) -> None:
+        for window in self.windows.values():
+            window.follow()
+
+    def last_session(self, symbol: str) -> date | None:
+        """The date of the session before, by its bars; None while none is known."""
+        before = self.board.minutes[symbol].before
+        return new_york(before[-1].start).date() if before else None
+
+    def spot(self, symbol: str, at: float) -> float | None:
+        """The last price, if its second ended at most ten seconds ago, and not in the future."""
+        minutes = self.board.minutes[symbol]
+        newest = minutes.newest
+        if newest is None or not -TOO_YOUNG_S <= at - newest - 1 <= FRESH_CLOSE_S:
+            return None
+        return minutes.last
+
+    def short_of_vwap(self, symbol: str, sign: int, at: float) -> str:
+        """Why the newest second is not beyond the VWAP of the last closed minute, in a direction; empty where it is."""
+        window, price = self.windows[symbol], self.spot(symbol, at)
+        vwap = window.vwap(window.has_all() - 1)
+        if price is None:
+            return f"no price of {symbol} in the last {FRESH_CLOSE_S:.0f} s"
+        if vwap is None:
+            return "no VWAP yet"
+        return "" if above(sign * price, sign * vwap) else f"${price:.2f} is not beyond the VWAP of ${vwap:.2f}"

@@ -71,9 +71,9 @@ def test_all_symbols_close_in_one_turn_and_a_late_turn_closes_all_that_are_due()
     board.live(OPEN - 60)
     board.take(second(5), OPEN + 7)
     board.take(second(6, symbol="SPY"), OPEN + 8)
-    assert board.close(OPEN + 62) is None
-    assert board.close(OPEN + 63) == OPEN
-    assert board.close(OPEN + 200) == OPEN + 120
+    assert board.close(OPEN + 62) == 0
+    assert board.close(OPEN + 63) == 1
+    assert board.close(OPEN + 200) == 3
     assert [minutes.closed for minutes in board.minutes.values()] == [3, 3]
 
 

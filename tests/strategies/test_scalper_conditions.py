@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from events import Bar
 from market.minutes import Board
 from strategies.scalper.conditions import DIRECTIONS, NAMES, Reading, Rules, read, rules_of
-from strategies.scalper.settings import Scalper
+from strategies.scalper.settings import Settings
 from strategies.scalper.settings import read as read_settings
 from strategies.scalper.windows import Window
 from utils import Session, SessionCalendar
@@ -30,7 +30,7 @@ RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "sec
 EQUAL = 1e-7
 
 
-def configured(**given: object) -> Scalper:
+def configured(**given: object) -> Settings:
     made, faults = read_settings({f"SCALPER_{name.upper()}": str(value) for name, value in given.items()})
     assert made is not None, faults
     return made
@@ -64,7 +64,7 @@ Today = dict[int, Any]  # of each closed minute: its bar, None without a trade, 
 class Literal:
     """The six of one symbol at minute m, from all that is known, gathered anew for every question."""
 
-    def __init__(self, rule: Scalper, before: list[Bar], today: Today, spy: Today, m: int, at: float) -> None:
+    def __init__(self, rule: Settings, before: list[Bar], today: Today, spy: Today, m: int, at: float) -> None:
         self.rule, self.before, self.today, self.spy, self.m, self.at = rule, before[-rule.warm_bars :], today, spy, m, at
         self.bars = [j for j in range(m + 1) if isinstance(today[j], Bar)]
         self.closes_before = [bar.close for bar in self.before]
@@ -164,7 +164,7 @@ class Literal:
 class World:
     """The windows, fed second by second, and beside them what is known of each minute, kept plainly."""
 
-    def __init__(self, rule: Scalper, before: dict[str, list[Bar]] | None = None) -> None:
+    def __init__(self, rule: Settings, before: dict[str, list[Bar]] | None = None) -> None:
         self.rule = rule
         self.board = Board(["QQQ", "SPY"], SESSION, 3.0)
         self.windows = {symbol: Window(rule, minutes) for symbol, minutes in self.board.minutes.items()}
@@ -320,7 +320,7 @@ def test_made_sessions_are_read_as_the_rules_say(
 # --- the edges of each -------------------------------------------------------------------------------------------------
 
 
-def warmed(rule: Scalper | None = None, count: int = 250, close: float = 100.0) -> World:
+def warmed(rule: Settings | None = None, count: int = 250, close: float = 100.0) -> World:
     """Yesterday flat at 100: the averages are equal, and the RSI is 50."""
     return World(rule or configured(), {"QQQ": yesterday([close] * count), "SPY": []})
 

@@ -36,7 +36,7 @@ def a_row(strike: int = 500, delta: float = 0.45, bid: int = 1_000, ask: int = 1
 
 
 def chosen(*rows: ChainRow, right: str = "call", at: float = AT):
-    return choose(rows, SETTINGS, "QQQ", right, at, SESSION, None)  # type: ignore[arg-type]
+    return choose(rows, SETTINGS, "QQQ", right, at, SESSION, None, 5.0)  # type: ignore[arg-type]
 
 
 def test_the_one_nearest_the_sought_delta_with_the_narrowest_spread_wins() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from events.orders import BrokerTrade, Leg, Order
+from events.orders import BrokerTrade, Leg
 from strategies.scalper.discipline import Day, day_of, of_today, refusal
 from tests.strategies.test_scalper_conditions import SESSION, configured
 
@@ -35,16 +35,8 @@ def a_trade(number: int, state: str = "closed", pnl: int | None = WON, **parts: 
     return BrokerTrade(**given)  # type: ignore[arg-type]
 
 
-def an_entry(number: int, state: str = "filled", seq: int = 1) -> Order:
-    trade = f"SC-20261120-{number}"
-    legs = (Leg("O:QQQ261120C00500000", "buy", True),)
-    return Order(
-        f"{trade}-ENTRY-{seq}", "scalper", trade, "paper", "ENTRY", seq, legs, 2, 1_430, OPEN, OPEN + 3, state=state
-    )  # type: ignore[arg-type]
-
-
-def day(*trades: BrokerTrade, orders: list[Order] | None = None) -> Day:
-    return day_of(SETTINGS, trades, orders or [])
+def day(*trades: BrokerTrade) -> Day:
+    return day_of(SETTINGS, trades)
 
 
 @pytest.mark.fault("B6")
@@ -86,13 +78,11 @@ def test_an_unresolved_trade_is_lost() -> None:
 
 @pytest.mark.fault("B6")
 def test_three_rejected_entries_in_a_row_end_the_day() -> None:
-    trades = [a_trade(number, "unfilled") for number in (1, 2, 3)]
-    rejected = [an_entry(number, "rejected") for number in (1, 2, 3)]
-    assert day(*trades, orders=rejected).why == "3 entries rejected in a row"
-    assert day(*trades, orders=[*rejected[:2], an_entry(3, "cancelled")]).rejects_in_row == 0
-    assert day(*trades[:2], a_trade(3), orders=rejected[:2]).rejects_in_row == 0
-    later = [*rejected[:2], rejected[2], an_entry(3, "cancelled", 2)]
-    assert day(*trades, orders=later).why == ""
+    rejected = [a_trade(number, "unfilled", reason="rejected: insufficient buying power") for number in (1, 2, 3)]
+    assert day(*rejected).why == "3 entries rejected in a row"
+    assert day(*rejected[:2], a_trade(3, "unfilled", reason="not filled")).rejects_in_row == 0
+    assert day(*rejected[:2], a_trade(3)).rejects_in_row == 0
+    assert day(a_trade(4, "open", created_at=OPEN - 1.0), *rejected).why == "3 entries rejected in a row"
 
 
 @pytest.mark.fault("B6", "B10")
@@ -132,5 +122,5 @@ def test_the_days_end_is_told_before_anything_else() -> None:
 
 
 def test_settings_can_only_tighten() -> None:
-    assert day_of(configured(max_trades=1), [a_trade(1)], []).why == "1 of 1 trades"
-    assert day_of(configured(max_losses=1), [a_trade(1, pnl=LOST)], []).why == "the last trade lost"
+    assert day_of(configured(max_trades=1), [a_trade(1)]).why == "1 of 1 trades"
+    assert day_of(configured(max_losses=1), [a_trade(1, pnl=LOST)]).why == "the last trade lost"

@@ -8,14 +8,14 @@ from decimal import Decimal
 import pytest
 
 from setting import allowed, description_of, shown
-from strategies.scalper.settings import Scalper, fields, read, ruled
+from strategies.scalper.settings import Settings, fields, read, ruled
 
 
 def faults(**given: str) -> list[str]:
     return read(given)[1]
 
 
-def settings(**given: str) -> Scalper:
+def settings(**given: str) -> Settings:
     made, wrong = read(given)
     assert made is not None, wrong
     return made
