@@ -156,7 +156,7 @@ class Scalper:
         refusal = entry.refusal(turn, self.settings, floor, made, self.settings.broker)
         made = replace(made, refusal="" if refusal is None else refusal.says)
         turn.remember(signals=(*turn.memory.signals, made)[-SIGNALS_KEPT:])
-        turn.write(Noted(turn.at, "signal", noted(made)))
+        turn.write(Noted(turn.at, "scalper signal", noted(made)))
         turn.log("info", f"⚡ SIGNAL {made.id}", refused=made.refusal or None, confidence=confidence)
         if self.settings.signal_alerts:
             delivery.say(turn, words.signal(self.settings, self.settings.broker, made))

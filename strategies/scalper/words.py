@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 import alerts
 from desk.words import LEADS
 from events import Alert, BrokerTrade, Mills, Mode
@@ -49,19 +51,20 @@ def signal(settings: Settings, mode: Mode, made: Signal) -> Alert:
         f"⏱ {made.id} | alive until {new_york(made.expires_at):%H:%M:%S} ET",
     ]
     head = title(mode, made.symbol, RIGHTS[made.direction], "SIGNAL")
-    return alerts.of_orders(f"{made.id}-SIGNAL", "OPS", head, lines, at=made.at, priority=0)
+    told = alerts.of_orders(f"{made.id}-SIGNAL", "NEWS", head, lines, at=made.at, priority=0)
+    return replace(told, expires_at=made.expires_at)
 
 
 def bought(trade: BrokerTrade, count: int, cost: Mills, *, at: float) -> Alert:
     lines = [f"📊 {trade.legs[0].contract.removeprefix('O:')}", f"{count} at {dollars(cost // count)} on average", trade.id]
     head = title(trade.mode, trade.underlying, right_of(trade), f"BOUGHT {count}")
-    return alerts.of_orders(f"{trade.id}-BOUGHT", "OPS", head, lines, at=at, priority=0, trade_id=trade.id)
+    return alerts.of_orders(f"{trade.id}-BOUGHT", "NEWS", head, lines, at=at, priority=0, trade_id=trade.id)
 
 
 def sold(trade: BrokerTrade, count: int, of: int, why: str, *, at: float) -> Alert:
     head = title(trade.mode, trade.underlying, right_of(trade), f"SOLD {count} of {of}")
     lines = [f"📊 {trade.legs[0].contract.removeprefix('O:')}", why, trade.id]
-    return alerts.of_orders(f"{trade.id}-SOLD-{count}", "OPS", head, lines, at=at, priority=0, trade_id=trade.id)
+    return alerts.of_orders(f"{trade.id}-SOLD-{count}", "NEWS", head, lines, at=at, priority=0, trade_id=trade.id)
 
 
 def rejected(trade: BrokerTrade, why: str, number: int, *, at: float) -> Alert:
@@ -80,4 +83,4 @@ def blind(trade: BrokerTrade, seconds: float, *, at: float) -> Alert:
 
 def stopped(mode: Mode, day: str, why: str, *, at: float) -> Alert:
     head = f"{LEADS[mode]} ⚡ SCALPER — STOPPED FOR TODAY"
-    return alerts.of_orders(f"SC-{day}-STOPPED", "OPS", head, [why], at=at, priority=0)
+    return alerts.of_orders(f"SC-{day}-STOPPED", "NEWS", head, [why], at=at, priority=0)

@@ -1,7 +1,7 @@
 """The scalper on the bench: a real desk and ledger, the paper broker, a market of two symbols that a test leads.
 
-`ScalperBench().ready()` stands at 10:36 of a flat day with all it needs; `signal()` makes the next minute a long signal; `quote` is the
-price of the call that would be bought. A life may be ended with `begin` at any moment.
+`ScalperBench().ready()` stands at 10:36 of a flat day with all it needs; `signal()` makes the next minute a long signal; `at` sets the
+price of the option. A life may be ended with `begin` at any moment.
 """
 
 from __future__ import annotations
@@ -186,6 +186,21 @@ class ScalperBench(OrderBench):
         """A position bought at 1.02."""
         self.signal()
         answer = self.execute(quantity)
+        assert answer.code is None, answer
+        self.tick(8)
+        assert self.trade.state == "open", self.trade
+        return self
+
+    def bought_again(self, number: int) -> ScalperBench:
+        """The next trade of the day, after a quarter of an hour at rest."""
+        if number > 1:
+            self.price["QQQ"], self.volume = 100.0, 100.0
+            self.until(f"{10 + (37 + 20 * (number - 1)) // 60}:{(37 + 20 * (number - 1)) % 60}:00")
+            self.price["QQQ"], self.volume = 101.0, 900.0
+            self.tick(63)
+        else:
+            self.signal()
+        answer = self.execute(2, f"key-000{number}")
         assert answer.code is None, answer
         self.tick(8)
         assert self.trade.state == "open", self.trade
