@@ -42,7 +42,7 @@ class Gate(Protocol):
     def off(self) -> bool: ...
 
 
-class Seen(Protocol):
+class SignalReading(Protocol):
     """What a text takes of a reading (`signals.Reading` has it); None is what is not known."""
 
     @property
@@ -195,7 +195,7 @@ def sell_id(position_id: str) -> str:
 
 
 def buy(
-    config: Config, position: Position, row: ChainRow, reading: Seen, *, skew: float | None, time_stop_at: float
+    config: Config, position: Position, row: ChainRow, reading: SignalReading, *, skew: float | None, time_stop_at: float
 ) -> Alert:
     """BUY, as the rules word it. `skew` is 25-delta put IV - call IV as a fraction; None when it is not known or old."""
     quote, entry, at = position.entry_quote, position.entry, position.opened_at
@@ -559,7 +559,7 @@ def morning(config: Config, session: Session, checks: Iterable[tuple[str, str | 
 # --- the log -----------------------------------------------------------------------------------------------------------
 
 
-def signal_line(symbol: str, reading: Seen) -> str:
+def signal_line(symbol: str, reading: SignalReading) -> str:
     """`🚀 MOMENTUM SIGNAL: IWM $220.50 > VWAP $220.30 (+0.09%), Vol Z=2.8, Momentum=+0.087`."""
     vwap, z, momentum = reading.vwap_60, reading.volume_z, reading.slope_pct_s
     beside = "" if not vwap else f" > VWAP {stock(vwap)} ({100 * (reading.close / vwap - 1):+.2f}%)"
@@ -571,7 +571,7 @@ def signal_line(symbol: str, reading: Seen) -> str:
     )
 
 
-def progress_lines(symbol: str, reading: Seen | None, volume: float, state: str = "active") -> tuple[str, ...]:
+def progress_lines(symbol: str, reading: SignalReading | None, volume: float, state: str = "active") -> tuple[str, ...]:
     """What the log shows each minute of the session; `volume` is the session's so far, in shares; `state` the feed's."""
     if reading is None:
         return (f"📊 Data feed: no bars of {symbol} yet",)

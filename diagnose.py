@@ -170,7 +170,7 @@ def expiry(rest: Rest, config: Config, session: Session | None, clock: Clock) ->
     """Today's calls: whether they are there, in real time, by themselves too, and which would be tracked."""
     if session is None:
         return Check(None, "today's expiry: no session, nothing expires")
-    rows = rest.chain("call", session.date.isoformat())
+    rows = rest.chain(config.symbol, "call", session.date.isoformat())
     if not rows:
         return Check(
             False,

@@ -81,6 +81,7 @@ from events import (
 from failpoints import hit
 from strategies.registry import build
 from utils import VERSION, Clock, Session, SessionCalendar, SharedClock, SystemClock, new_york
+from wire.budget import Budget
 
 TICK_S = 0.5
 TOO_LONG_S = 0.25
@@ -211,7 +212,7 @@ class Worker:
         if self.tape is not None:
             self.tape.take(self.desk, events, actions)
         hit("desk.handed-over")
-        self.work.decided(events, time.monotonic() - began, waited_s)
+        self.work.decided(events, time.monotonic() - began, waited_s, self.desk.took)
 
     def _tell_fault(self, fault: Fault, now: float) -> None:
         """Three in a minute of whose position is open: have the owner look by hand, and end; a restart may cure it."""
@@ -253,13 +254,17 @@ class Worker:
     # --- the threads ---------------------------------------------------------------------------------------------------
 
     def _make_edges(self) -> None:
-        config, clock, emit = self.config, self.clock, self.inbox.put
+        config, clock, emit, budget = self.config, self.clock, self.inbox.put, Budget()
+        wants = (strategy.wants for strategy in self.desk.strategies.values())
+        wanted = tuple(
+            {(c.underlying, c.right): (c.underlying, c.right, c.every_s) for w in wants for c in w.chains}.values()
+        )
         self.makers = {
-            "phone sell": lambda: PhoneLane(emit, config, clock, "phone sell"),
+            "phone sell": lambda: PhoneLane(emit, config, clock, "phone sell", self._holds),
             "phone": lambda: PhoneLane(emit, config, clock, "phone"),
-            "errands": lambda: Errands(emit, config, clock, self.calendar),
-            "quotes": lambda: Quotes(emit, config, clock),
-            "chain": lambda: ChainPoller(emit, config, clock, self._session_at),
+            "errands": lambda: Errands(emit, config, clock, self.calendar, budget),
+            "quotes": lambda: Quotes(emit, config, clock, budget),
+            "chain": lambda: ChainPoller(emit, config, clock, self._session_at, wanted, budget),
             "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours),
         }
         self.makers["http"] = lambda: Pages(emit, config, clock, self._see, self.work, self.lines, VERSION, self.calendar)
@@ -273,6 +278,9 @@ class Worker:
 
     def _see(self) -> View | None:
         return self.view
+
+    def _holds(self) -> bool:
+        return bool(self.desk.state.open())
 
     def _session_at(self, at: float) -> Session | None:
         return self.calendar.at(at)

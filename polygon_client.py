@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from events import Bar, ChainRow, Mills, Quote, Right
 from logger import Redactor
-from utils import Session, new_york
+from utils import Session, new_york, underlying_of
+from wire.budget import Budget
 from wire.transport import Answer, Http, Refused, TryAgain, plain, retry_after
 
 if TYPE_CHECKING:
@@ -444,12 +445,13 @@ def parse_market_time(body: bytes) -> float:
 class Rest:
     """Questions to the feed. One thread, one connection. Raises TryAgain or Refused, with reasons fit for people.
 
-    `dropped` counts, by reason, what was malformed in the answers since it was last cleared.
+    `dropped` counts, by reason, what was malformed in the answers since it was last cleared. `budget` is shared by all who ask;
+    what is `urgent` (an exit's quote) does not wait for it.
     """
 
-    def __init__(self, config: Config, clock: Clock) -> None:
-        self.config = config
-        self.clock = clock
+    def __init__(self, config: Config, clock: Clock, budget: Budget | None = None, *, urgent: bool = False) -> None:
+        self.config, self.clock = config, clock
+        self.budget, self.urgent = budget or Budget(), urgent
         self.dropped: dict[str, int] = {}
         self._redacted = Redactor(config.secrets())
         self.http = Http(
@@ -459,26 +461,21 @@ class Rest:
             allowed_hosts=VENDOR_HOSTS,
         )
 
-    def chain(self, right: Right, expiration: str) -> list[ChainRow]:
+    def chain(self, underlying: str, right: Right, expiration: str) -> list[ChainRow]:
         """Every row of one expiry and right, none if nothing expires; a page that is gone meanwhile means to begin again, once."""
         try:
-            return self._chain_pages(right, expiration)
+            return self._chain_pages(underlying, right, expiration)
         except _PageExpired:
-            return self._chain_pages(right, expiration)
+            return self._chain_pages(underlying, right, expiration)
 
-    def _chain_pages(self, right: Right, expiration: str) -> list[ChainRow]:
-        params = {
-            "expiration_date": expiration,
-            "contract_type": right,
-            "limit": PAGE_ROWS,
-            "order": "asc",
-            "sort": "strike_price",
-        }
-        rows = self._pages(f"/v3/snapshot/options/{self.config.symbol}", params, parse_chain)
+    def _chain_pages(self, underlying: str, right: Right, expiration: str) -> list[ChainRow]:
+        params = {"expiration_date": expiration, "contract_type": right, "limit": PAGE_ROWS}
+        params |= {"order": "asc", "sort": "strike_price"}
+        rows = self._pages(f"/v3/snapshot/options/{underlying}", params, parse_chain)
         return list({row.contract: row for row in rows if row.right == right and row.expiration == expiration}.values())
 
     def contract(self, contract: str) -> ChainRow:
-        answer = self._answer(f"/v3/snapshot/options/{self.config.symbol}/{contract}")
+        answer = self._answer(f"/v3/snapshot/options/{underlying_of(contract)}/{contract}")
         row = self._read(parse_contract, answer.body)
         if row.contract != contract:
             raise TryAgain("the answer is of another contract")
@@ -561,6 +558,8 @@ class Rest:
         raise TryAgain(reason)
 
     def _answer(self, path: str, params: dict[str, Any] | None = None, *, paging: bool = False) -> Answer:
+        if not self.budget.take(urgent=self.urgent, patience_s=self.config.http_timeout_seconds):
+            raise TryAgain("more is asked of the feed than it takes")
         answer = self.http.get(path, params)
         match answer.status:
             case 200:

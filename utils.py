@@ -243,6 +243,11 @@ def signed_dollars(mills: int) -> str:
     return sign + dollars(abs(mills), None if mills % CENT else 2)
 
 
+def underlying_of(contract: str) -> str:
+    """`IWM` of `O:IWM261120C00226000`."""
+    return contract.removeprefix("O:")[:-15]
+
+
 def contract_name(contract: str) -> str:
     """`O:IWM261120C00226000` as `IWM 226C 20 Nov`."""
     parts = re.fullmatch(r"(?:O:)?([A-Z]{1,6})([0-9]{6})([CP])([0-9]{8})", contract)

@@ -48,7 +48,7 @@ def measure() -> list[Figure]:
         for day in days:
             paths.live_through(config, calendar, day)
 
-    def fast(some: list[paths.Day] = days) -> None:
+    def fast(some: list[paths.SessionBars] = days) -> None:
         for day in some:
             paths.fast(config, paths.ready(day))
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 import risk_manager
 from dashboard.guard import Guard, Who
-from dashboard.server import Answer
+from dashboard.server import Reply
 from dashboard.view import View
 from desk.books import side_of
 from events import Mills, OperatorSpoke
@@ -46,7 +46,7 @@ class Actions:
     def __init__(self, guard: Guard, sees: Callable[[], View | None], now: Callable[[], float], emit: Emit) -> None:
         self._guard, self._sees, self._now, self._emit = guard, sees, now, emit
 
-    def act(self, body: bytes, who: Who, trade_id: str | None) -> Answer:
+    def act(self, body: bytes, who: Who, trade_id: str | None) -> Reply:
         """200 done, 202 press again, 400 not understood, 409 not now. `trade_id`: a link is good for that trade alone."""
         try:
             asked = msgspec.json.decode(body, type=Asked)
@@ -143,5 +143,5 @@ def done(asked: Asked, price: Mills | None) -> str:
             return "Noted: you skipped it."
 
 
-def said(status: int, words: str, **more: str) -> Answer:
-    return Answer(status, msgspec.json.encode({"says": words, **more}), JSON)
+def said(status: int, words: str, **more: str) -> Reply:
+    return Reply(status, msgspec.json.encode({"says": words, **more}), JSON)

@@ -17,7 +17,8 @@ from dashboard.latency import LATENCIES, latencies, latency_s, rows
 from dashboard.paths import levels
 from dashboard.view import View
 from dashboard.words import contract_name
-from desk.state import Held, State
+from desk.state import ASSUMED, Held, State
+from desk.strategy import Status
 from events import ChainRow, Mills, Outgoing, Position, Trade
 from signals import Gate
 from utils import CENT, clock_text, dollars, new_york, signed_dollars, to_mills
@@ -47,6 +48,7 @@ def sections(config: Config, view: View, found: Health, lines: Sequence[str]) ->
         "health": {"status": found.status, "reason": found.reason, "detail": found.detail},
         "why": why_no_buy(config, view),
         "gates": gates(config, view),
+        "others": [other(status) for status in view.statuses if status.name != ASSUMED],
         "point": point(view),
         "history": None if view.windows is None else view.windows.covered_from,
         "position": position(config, view),
@@ -168,6 +170,19 @@ def gates(config: Config, view: View) -> list[Section]:
     lights.append(light("", "warmed up", warm >= config.warmup_seconds, f"{warm:,} s", f"≥ {config.warmup_seconds} s"))
     lights.append(light("8–9", "desk and data", view.refusal is None, reason=view.refusal or ""))
     return lights
+
+
+def other(status: Status) -> Section:
+    """What another strategy that is on says of itself: why it takes no entry, and its conditions as lights."""
+    lights = [
+        light(str(gate.number), gate.name, gate.ok, number(gate.value), number(gate.threshold), gate.reason)
+        for gate in status.gates
+    ]
+    return {"name": status.name, "why": status.refusal or "", "gates": lights}
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}"
 
 
 def gate_light(gate: Gate) -> Section:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies
 from dashboard.view import View
+from desk.state import ASSUMED
 from events import AnyEvent
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,7 +29,7 @@ Numbers = Iterator[tuple[str, str, float | None]]
 
 
 class Work:
-    """What main counts: events by kind, decisions, how long one takes, and how old its oldest event was when it was made."""
+    """What main counts: events by kind, decisions, how long one takes and each strategy in it, how old its oldest event was."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -40,16 +41,21 @@ class Work:
         self.latency_s = Histogram(
             "desk_latency_seconds", "Arrival of the oldest event to the decision", registry=self.registry, buckets=BUCKETS_S
         )
+        self.strategy_s = Counter(
+            "desk_strategy_seconds", "Time that each strategy has taken", ["strategy"], registry=self.registry
+        )
         ProcessCollector(registry=self.registry)
 
-    def decided(self, events: Sequence[AnyEvent], took_s: float, waited_s: float) -> None:
+    def decided(self, events: Sequence[AnyEvent], took_s: float, waited_s: float, by: Mapping[str, float]) -> None:
+        for owner, seconds in by.items():
+            self.strategy_s.labels(owner).inc(seconds)
         for kind, count in Tally(map(type, events)).items():
             self.events.labels(kind.__name__).inc(count)
         self.decide_s.observe(took_s)
         self.latency_s.observe(max(waited_s, 0.0) + took_s)
 
 
-class Seen:
+class ViewCollector:
     """A collector: the last View, as gauges. A number that is not known is left out."""
 
     def __init__(self, view: Callable[[], View | None], now: Callable[[], float], health: Callable[[], Health]) -> None:
@@ -112,6 +118,16 @@ def gates(view: View) -> Iterator[Metric]:
     ok.add_metric(["8+9", "desk and data"], float(view.refusal is None))
     yield ok
     yield margin
+    others = [status for status in view.statuses if status.name != ASSUMED]
+    if others:
+        lit = GaugeMetricFamily("desk_strategy_gate_ok", "1 while it holds", labels=["strategy", "gate", "name"])
+        free = GaugeMetricFamily("desk_strategy_may_enter", "1 while nothing refuses its entries", labels=["strategy"])
+        for status in others:
+            free.add_metric([status.name], float(status.refusal is None))
+            for gate in status.gates:
+                lit.add_metric([status.name, str(gate.number), gate.name], float(gate.ok))
+        yield lit
+        yield free
 
 
 def alert_latencies(view: View) -> Iterator[Metric]:
@@ -126,7 +142,7 @@ def alert_latencies(view: View) -> Iterator[Metric]:
     yield family
 
 
-def exposition(work: CollectorRegistry, seen: Seen) -> bytes:
+def exposition(work: CollectorRegistry, seen: ViewCollector) -> bytes:
     """The text of /metrics."""
     view = CollectorRegistry()
     view.register(seen)

@@ -20,7 +20,7 @@ from dashboard.health import health
 from dashboard.past import Past
 from dashboard.paths import Paths
 from dashboard.sections import Sections, joined
-from dashboard.server import Answer, Request
+from dashboard.server import Reply, Request
 from dashboard.view import View
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Page:
 
     # --- requests ---
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Reply:
         match request.method, request.path:
             case "POST", "/login":
                 return self._log_in(request)
@@ -125,21 +125,21 @@ class Page:
                 return self._file(path[1:])
             case "GET" | "HEAD", path:
                 return self._private(request, path)
-        return Answer(405, b"not by this method\n", headers=(("Allow", "GET, HEAD"),))
+        return Reply(405, b"not by this method\n", headers=(("Allow", "GET, HEAD"),))
 
-    def _private(self, request: Request, path: str) -> Answer:
+    def _private(self, request: Request, path: str) -> Reply:
         knows = self._guard.reader(request, self._clock.now())
         if path == "/":
             if not knows and self._guard.is_from_elsewhere(request):
-                return Answer(200, b"", TYPES[".html"], headers=(("Refresh", "0; url=/"),))
+                return Reply(200, b"", TYPES[".html"], headers=(("Refresh", "0; url=/"),))
             return self._file("index.html" if knows else "login.html")
         second = re.fullmatch(r"/chart/([0-9]{1,12})", path)
         trade = re.fullmatch(r"/trade/([A-Za-z0-9-]{1,40})", path)
         day = re.fullmatch(r"/days/([0-9]{4}-[0-9]{2}-[0-9]{2})(?:/([0-9]{1,3}))?", path)
         if path not in ("/events", "/chart", "/me", "/days") and not (second or day or trade) and path[1:] not in PRIVATE:
-            return Answer(404, b"there is nothing here\n")
+            return Reply(404, b"there is nothing here\n")
         if not knows:
-            return Answer(401, b"a token is needed\n")
+            return Reply(401, b"a token is needed\n")
         if path == "/events":
             return self._stream(request)
         if path == "/chart" or second is not None:
@@ -155,17 +155,17 @@ class Page:
             return told(200, {**self._about, "may_act": may_act, "word": self._guard.page_word(request) if may_act else ""})
         return self._file(path[1:])
 
-    def _file(self, name: str) -> Answer:
-        return Answer(200, self._files[name], TYPES[Path(name).suffix])
+    def _file(self, name: str) -> Reply:
+        return Reply(200, self._files[name], TYPES[Path(name).suffix])
 
-    def _stream(self, request: Request) -> Answer:
+    def _stream(self, request: Request) -> Reply:
         if request.method == "HEAD":
-            return Answer(405, headers=(("Allow", "GET"),))
+            return Reply(405, headers=(("Allow", "GET"),))
         view = self._sees()
         first = b"retry: %d\n" % RETRY_MS + (b"\n" if view is None else event(self._sections(view)))
-        return Answer(200, first, EVENTS, headers=(("X-Accel-Buffering", "no"),), stream=True)
+        return Reply(200, first, EVENTS, headers=(("X-Accel-Buffering", "no"),), stream=True)
 
-    def _chart_answer(self, start: int | None) -> Answer:
+    def _chart_answer(self, start: int | None) -> Reply:
         """The charts' past, whole or from a second on; made anew when it is old, or misses a correction that was told."""
         view, now = self._sees(), time.monotonic()
         if view is None:
@@ -176,34 +176,34 @@ class Page:
             return zipped(since(self._columns, start))
         if self._chart[0] < self._columns_at:
             self._chart = self._columns_at, zipped(self._columns).body
-        return Answer(200, self._chart[1], JSON, headers=(("Content-Encoding", "gzip"),))
+        return Reply(200, self._chart[1], JSON, headers=(("Content-Encoding", "gzip"),))
 
-    def _trade_answer(self, trade_id: str) -> Answer:
+    def _trade_answer(self, trade_id: str) -> Reply:
         """The way of an option, null when this life of the worker has not seen it; and its trade, null while that is open."""
         view, columns = self._sees(), self.paths.of(trade_id)
         if view is None:
             return told(503, {"says": "the desk has not begun yet"})
         trade = next((trade for trade in reversed(view.state.trades) if trade.id == trade_id), None)
         if trade is None and columns is None:
-            return Answer(404, b"there is nothing here\n")
+            return Reply(404, b"there is nothing here\n")
         return zipped({"columns": columns, "trade": None if trade is None else frame.trade_row(trade)})
 
     # --- the way in, and what may be done ---
 
-    def _log_in(self, request: Request) -> Answer:
+    def _log_in(self, request: Request) -> Reply:
         if not is_json(request):
-            return Answer(415)
+            return Reply(415)
         try:
             given = msgspec.json.decode(request.body, type=dict[str, str]).get("token", "")
         except msgspec.MsgspecError:
-            return Answer(400)
+            return Reply(400)
         if not self._guard.is_token(given):
             return told(401, {"says": "That is not the token."})
-        return Answer(204, headers=(("Set-Cookie", self._guard.session_cookie(self._clock.now())),))
+        return Reply(204, headers=(("Set-Cookie", self._guard.session_cookie(self._clock.now())),))
 
-    def _act(self, request: Request) -> Answer:
+    def _act(self, request: Request) -> Reply:
         if not is_json(request):
-            return Answer(415)
+            return Reply(415)
         trade_id = self._linked(request)
         who = "link" if trade_id is not None else self._guard.doer(request, self._clock.now())
         if who is None:
@@ -217,7 +217,7 @@ class Page:
             return None
         return links.trade_of(self._secret, given.strip(), self._clock.now())
 
-    def _link(self, request: Request) -> Answer:
+    def _link(self, request: Request) -> Reply:
         """What the page behind an alert's link is about."""
         trade_id, view = self._linked(request), self._sees()
         if trade_id is None or view is None:
@@ -260,9 +260,9 @@ def is_json(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
 
 
-def zipped(what: Any) -> Answer:
-    return Answer(200, gzip.compress(msgspec.json.encode(what), 1), JSON, headers=(("Content-Encoding", "gzip"),))
+def zipped(what: Any) -> Reply:
+    return Reply(200, gzip.compress(msgspec.json.encode(what), 1), JSON, headers=(("Content-Encoding", "gzip"),))
 
 
-def told(status: int, what: Any) -> Answer:
-    return Answer(status, msgspec.json.encode(what), JSON)
+def told(status: int, what: Any) -> Reply:
+    return Reply(status, msgspec.json.encode(what), JSON)

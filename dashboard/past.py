@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import logger
-from dashboard.server import Answer
+from dashboard.server import Reply
 from dashboard.view import View
 from disk import tape
 from utils import new_york
@@ -81,17 +81,17 @@ class Past:
 
     # --- answers ---
 
-    def listed(self) -> Answer:
+    def listed(self) -> Reply:
         return said(200, days=[day.isoformat() for day in self.days()])
 
-    def index(self, text: str) -> Answer:
+    def index(self, text: str) -> Reply:
         """A day's index; 202 while it is being made, and how far; 409 when it cannot be."""
         day = self._known(text)
         if day is None:
             return said(404, says="There is no such day.")
         folder = folder_of(self._config.data_dir, day)
         if (found := whole(index_of(folder))) is not None:
-            return Answer(200, found, JSON, headers=ZIPPED)
+            return Reply(200, found, JSON, headers=ZIPPED)
         self.watch()
         if self._making is not None:
             first = "" if self._making.day == day else f"{self._making.day} comes first. "
@@ -102,10 +102,10 @@ class Past:
         self._making = Making(self._config, day, 1.0 if self._is_quiet() else SHARE_IN_HOURS)
         return said(202, says="The day is being made from its tape.")
 
-    def piece(self, text: str, number: int) -> Answer:
+    def piece(self, text: str, number: int) -> Reply:
         day = self._known(text)
         found = None if day is None else whole(piece_of(folder_of(self._config.data_dir, day), number))
-        return said(404, says="There is no such piece.") if found is None else Answer(200, found, JSON, headers=ZIPPED)
+        return said(404, says="There is no such piece.") if found is None else Reply(200, found, JSON, headers=ZIPPED)
 
     def _known(self, text: str) -> date | None:
         return next((day for day in self.days() if day.isoformat() == text), None)
@@ -190,5 +190,5 @@ def whole(file: Path) -> bytes | None:
         return None
 
 
-def said(status: int, **what: object) -> Answer:
-    return Answer(status, msgspec.json.encode(what), JSON)
+def said(status: int, **what: object) -> Reply:
+    return Reply(status, msgspec.json.encode(what), JSON)

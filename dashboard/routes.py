@@ -11,9 +11,9 @@ import msgspec
 import logger
 from dashboard.guard import Guard
 from dashboard.health import Health, health, readiness
-from dashboard.metrics import CONTENT_TYPE, Seen, Work, exposition
+from dashboard.metrics import CONTENT_TYPE, ViewCollector, Work, exposition
 from dashboard.page import Page
-from dashboard.server import Answer, Request
+from dashboard.server import Reply, Request
 from dashboard.view import View
 
 if TYPE_CHECKING:
@@ -53,20 +53,20 @@ class Routes:
         self._page = page
         self._refused: set[str] = set()
         self.head = HEAD + (HSTS if guard.is_encrypted else ())
-        self._seen = Seen(sees, clock.now, self._health)
+        self._seen = ViewCollector(sees, clock.now, self._health)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Reply:
         is_ours = self._guard.is_ours(request.headers.get("host"))
         if not is_ours and request.path not in PROBED:
             self._say_refused(request.headers.get("host", ""))
-            return Answer(421, b"this server does not go by that name\n")
+            return Reply(421, b"this server does not go by that name\n")
         followed = request.path in VISITED and self._guard.is_visit(request)
         if not followed and not self._guard.is_same_site(request, strictly=request.method not in ("GET", "HEAD")):
-            return Answer(403, b"not from another site\n")
+            return Reply(403, b"not from another site\n")
         if request.path in (*PROBED, "/metrics"):
             return self._numbers(request, is_ours) if request.method in ("GET", "HEAD") else not_allowed("GET, HEAD")
         if self._page is None:
-            return Answer(404, b"there is nothing here\n")
+            return Reply(404, b"there is nothing here\n")
         return self._page.answer(request)
 
     def _say_refused(self, host: str) -> None:
@@ -79,7 +79,7 @@ class Routes:
             host=host[:HOST_MAX_CHARS] or "none",
         )
 
-    def _numbers(self, request: Request, is_ours: bool) -> Answer:
+    def _numbers(self, request: Request, is_ours: bool) -> Reply:
         """A prober may call us what it likes; by a name that is not ours, only a token earns numbers."""
         now = self._clock.now()
         knows = self._guard.reader(request, now) if is_ours else self._guard.knows_token(request, now)
@@ -88,18 +88,18 @@ class Routes:
         if request.path == "/ready":
             return told(readiness(self._sees(), self._clock.now(), time.monotonic()), knows)
         if not knows:
-            return Answer(401, b"a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),))
-        return Answer(200, exposition(self._work.registry, self._seen), CONTENT_TYPE)
+            return Reply(401, b"a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),))
+        return Reply(200, exposition(self._work.registry, self._seen), CONTENT_TYPE)
 
     def _health(self) -> Health:
         return health(self._sees(), self._clock.now(), time.monotonic())
 
 
-def told(found: Health, knows: bool) -> Answer:
+def told(found: Health, knows: bool) -> Reply:
     """A stranger learns the reason, and no number."""
     said = {"status": found.status, "reason": found.reason} | ({"detail": found.detail} if knows else {})
-    return Answer(200 if found.is_well else 503, msgspec.json.encode(said) + b"\n", JSON)
+    return Reply(200 if found.is_well else 503, msgspec.json.encode(said) + b"\n", JSON)
 
 
-def not_allowed(methods: str) -> Answer:
-    return Answer(405, b"not by this method\n", headers=(("Allow", methods),))
+def not_allowed(methods: str) -> Reply:
+    return Reply(405, b"not by this method\n", headers=(("Allow", methods),))

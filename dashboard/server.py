@@ -42,7 +42,7 @@ class Request(Struct, frozen=True):
     body: bytes = b""
 
 
-class Answer(Struct, frozen=True):
+class Reply(Struct, frozen=True):
     """`stream`: the body is the first event of a stream that stays open."""
 
     status: int
@@ -60,7 +60,7 @@ class TooMuch(Exception):
         self.status = status
 
 
-Handler = Callable[[Request], Answer]
+Handler = Callable[[Request], Reply]
 
 
 class Server:
@@ -127,11 +127,11 @@ class Server:
             async with asyncio.timeout(REQUEST_S):
                 request = await read(wire, reader)
         except TooMuch as fault:
-            answer = Answer(fault.status)
+            answer = Reply(fault.status)
         except h11.RemoteProtocolError as fault:
-            answer = Answer(fault.error_status_hint)
+            answer = Reply(fault.error_status_hint)
         except TimeoutError:
-            answer = Answer(408)
+            answer = Reply(408)
         else:
             if request is None:
                 return
@@ -147,14 +147,14 @@ class Server:
         elif request is None:
             await self._drain(reader, writer)
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Reply:
         try:
             answer = self.handle(request)
         except Exception:
             log.exception("a request could not be answered", path=request.path)
-            return Answer(500)
+            return Reply(500)
         if answer.stream and len(self.streams) >= STREAMS_MAX:
-            return Answer(503, b"as many pages are open as can be served\n", headers=(("Retry-After", "30"),))
+            return Reply(503, b"as many pages are open as can be served\n", headers=(("Retry-After", "30"),))
         return answer
 
     async def _keep(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -213,7 +213,7 @@ def request_of(head: h11.Request, body: bytes) -> Request:
     return Request(head.method.decode("ascii"), path, headers, body)
 
 
-def encoded(wire: h11.Connection, answer: Answer, *, head_only: bool = False) -> bytes:
+def encoded(wire: h11.Connection, answer: Reply, *, head_only: bool = False) -> bytes:
     """The answer as it goes over the wire."""
     length = () if answer.stream else (("Content-Length", str(len(answer.body))),)
     headers = [("Content-Type", answer.content_type), ("Connection", "close"), *length, *answer.headers]

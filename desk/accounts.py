@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from desk import closing, delivery, orders, reconcile, trades, words
 from desk.state import State, Turn
 from events import (
-    Account,
+    BrokerAccount,
     BrokerLinked,
     BrokerTrade,
     CancelAnswered,
@@ -210,7 +210,7 @@ def unrecorded(turn: Turn[Any], ref: str) -> None:
     delivery.say(turn, words.act_now(order.mode, ref, what, at=turn.at))
 
 
-def watch_account(turn: Turn[Any], account: Account) -> None:
+def watch_account(turn: Turn[Any], account: BrokerAccount) -> None:
     """Take a snapshot when one is due; say once what nobody has known for a minute."""
     mode, waits = account.mode, orders.patience(account.mode)
     flying = [order for order in orders.in_flight(turn.state) if order.mode == mode]
@@ -271,7 +271,9 @@ def start(turn: Turn[Any], kept: Remembered, prefixes: Mapping[str, str], modes:
         fills=fills,
         prefixes=dict(prefixes),
         modes=dict(modes),
-        accounts={mode: Account(mode) for mode in sorted({*modes.values(), *(trade.mode for trade in kept.broker_trades)})},
+        accounts={
+            mode: BrokerAccount(mode) for mode in sorted({*modes.values(), *(trade.mode for trade in kept.broker_trades)})
+        },
     )
     every = (*kept.broker_trades, *kept.broker_ended)
     turn.set(owners={**turn.state.owners, **{trade.id: trade.strategy for trade in every}})

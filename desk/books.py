@@ -13,7 +13,7 @@ import alerts
 import pnl_tracker
 import risk_manager
 from desk import delivery
-from desk.state import Held, Settling, State, Turn, trades_of
+from desk.state import ASSUMED, Held, Settling, State, Turn, trades_of
 from desk.strategy import Scene
 from events import (
     Alert,
@@ -35,7 +35,7 @@ from events import (
 )
 from pnl_tracker import Record
 from risk_manager import Leave, is_fresh
-from utils import dollars, new_york, to_mills
+from utils import dollars, new_york, to_mills, underlying_of
 
 REPRICE_PATIENCE_S = 10.0
 SETTLE_TRIES = 5
@@ -55,10 +55,14 @@ def next_id(turn: Turn[Any]) -> str:
 
 
 def open_position(turn: Turn[Any], position: Position, buy: Alert) -> None:
-    """Book the assumed entry and queue its BUY, in this turn's one commit."""
+    """Book the assumed entry and queue its BUY, in this turn's one commit; nothing of a strategy whose entries are off."""
     state = turn.state
-    opened_on = {**state.opened_on, str(state.day): state.opened_today + 1}
-    turn.set(opened_on=opened_on, owners={**state.owners, position.id: turn.owner})
+    if turn.owner in state.barred:
+        turn.log_change("barred", f"no entry: {turn.owner} may not: {state.barred[turn.owner]}")
+        return
+    if turn.owner == ASSUMED:
+        turn.set(opened_on={**state.opened_on, str(state.day): state.opened_today + 1})
+    turn.set(owners={**state.owners, position.id: turn.owner})
     turn.hold(Held(turn.owner, position, since=turn.at))
     turn.write(PositionOpened(position), position.id)
     watch_quotes(turn)
@@ -129,7 +133,7 @@ def side_of(state: State, trade_id: str | None) -> Position | Trade | None:
         return next(iter(held.values())).position
     if trade_id in held:
         return held[trade_id].position
-    return next((trade for trade in reversed(state.trades) if trade.id == trade_id), None)
+    return trade_of(state, trade_id)
 
 
 def word_refusal(side: Position | Trade, event: OperatorSpoke) -> str | None:
@@ -166,19 +170,26 @@ def close(turn: Turn[Any], held: Held, leave: Leave, scene: Scene) -> None:
 
 
 def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene, mark: Mills | None = None) -> None:
-    """The trade into the ledger, the SELL into the outbox, the record one further."""
-    record = pnl_tracker.booked(turn.state.record, trade.pnl)
-    trades = (*turn.state.trades, trade)
+    """The trade into the ledger, the SELL into the outbox, its strategy's record one further."""
+    strategy = turn.state.held[position.id].strategy
+    account = turn.state.account(strategy)
+    record, trades = pnl_tracker.booked(account.record, trade.pnl), (*account.trades, trade)
     turn.write(PositionClosed(trade), trade.id)
     exit_at = min(turn.at, position.session_close_at)  # one that expired begins no cooldown of another day
-    turn.write(FactSet("last_exit_at", exit_at))
+    keep_exit(turn, strategy, exit_at)
     turn.let_go(position.id)
-    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=exit_at)
+    turn.change_account(strategy, trades=trades, today=trades_of(trades, turn.state.day))
     delivery.cancel(turn, alerts.buy_id(position.id), "its position is closed")
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
-    change_record(turn, record)
+    change_record(turn, strategy, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)
     turn.log("info", f"🚪 EXIT: {trade.contract}", id=trade.id, reason=trade.detail, pnl=result)
+
+
+def keep_exit(turn: Turn[Any], strategy: str, exit_at: float | None) -> None:
+    """When a strategy last left a position, across restarts."""
+    turn.change_account(strategy, last_exit_at=exit_at)
+    turn.write(FactSet("last_exit_at" if strategy == ASSUMED else f"{strategy}.last_exit_at", exit_at))
 
 
 def void(turn: Turn[Any], trade_id: str, why: str) -> None:
@@ -198,7 +209,7 @@ def attempt_failed(turn: Turn[Any], event: AlertFailed) -> None:
     row = turn.state.outbox.get(event.alert_id)
     if row is None or row.alert.kind != "BUY" or row.alert.trade_id is None:
         return
-    trade = next((trade for trade in turn.state.trades if trade.id == row.alert.trade_id), None)
+    trade = trade_of(turn.state, row.alert.trade_id)
     if trade is not None and trade.real_entry is None and delivery.never_announced(turn.state, trade.id):
         delivery.cancel(turn, row.alert.id, "its position is closed")
         never_reached(turn, trade)
@@ -207,14 +218,14 @@ def attempt_failed(turn: Turn[Any], event: AlertFailed) -> None:
 def never_reached(turn: Turn[Any], trade: Trade) -> None:
     """Take a closed trade out of the record: its BUY certainly reached nobody. Whoever may have heard of the SELL is told so."""
     why = "closed before its BUY could be delivered"
-    trades = tuple(other for other in turn.state.trades if other.id != trade.id)
-    last_exit_at = max((min(other.closed_at, turn.at) for other in trades), default=None)
+    strategy = strategy_of(turn.state, trade.id)
+    trades = tuple(other for other in turn.state.account(strategy).trades if other.id != trade.id)
     turn.write(TradeVoided(trade.id, turn.at, why), trade.id)
-    turn.write(FactSet("last_exit_at", last_exit_at))
-    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day), last_exit_at=last_exit_at)
-    change_record(turn, pnl_tracker.fold(trades))
+    keep_exit(turn, strategy, max((min(other.closed_at, turn.at) for other in trades), default=None))
+    turn.change_account(strategy, trades=trades, today=trades_of(trades, turn.state.day))
+    change_record(turn, strategy, pnl_tracker.fold(trades))
     if delivery.unsay(turn, alerts.sell_id(trade.id)):
-        delivery.say(turn, alerts.never_reached(turn.config, trade, turn.state.record, at=turn.at))
+        delivery.say(turn, alerts.never_reached(turn.config, trade, turn.state.account(strategy).record, at=turn.at))
     else:
         delivery.say(turn, alerts.missed_buy(turn.config, trade, why, at=turn.at))
     turn.log("warning", "that BUY never reached the phone: out of the record", id=trade.id)
@@ -232,8 +243,10 @@ def tick(turn: Turn[Any]) -> None:
         elif held.settling is not None:
             ask_settlement(turn, held, held.settling)
     settling = any(held.settling is not None for held in turn.state.held.values())
-    if turn.state.record.unresolved and not settling and turn.every("unresolved", UNRESOLVED_RETRY_S):
-        for trade in turn.state.trades:
+    accounts = turn.state.accounts.values()
+    unresolved = any(account.record.unresolved for account in accounts)
+    if unresolved and not settling and turn.every("unresolved", UNRESOLVED_RETRY_S):
+        for trade in (trade for account in accounts for trade in account.trades):
             if trade.pnl is None and turn.at - trade.opened_at < UNRESOLVED_FOR_S:
                 turn.do(FetchSettlement(trade.id, underlying_of(trade.contract), trade.expiration))
 
@@ -276,36 +289,48 @@ def settle(turn: Turn[Any], event: SettlementArrived) -> None:
 
 def resolve(turn: Turn[Any], event: SettlementArrived) -> None:
     """The close that an unresolved trade had been waiting for: it joins the record."""
-    unresolved = next((trade for trade in turn.state.trades if trade.id == event.trade_id and trade.pnl is None), None)
-    if unresolved is None or event.close is None:
+    unresolved = trade_of(turn.state, event.trade_id)
+    if unresolved is None or unresolved.pnl is not None or event.close is None:
         return
-    trade = pnl_tracker.resolved(unresolved, *worth_at(unresolved, event.close))
+    trade, strategy = (
+        pnl_tracker.resolved(unresolved, *worth_at(unresolved, event.close)),
+        strategy_of(turn.state, unresolved.id),
+    )
     know_better(turn, trade)
-    record = pnl_tracker.fold(turn.state.trades)
+    record = pnl_tracker.fold(turn.state.account(strategy).trades)
     turn.write(PositionClosed(trade), trade.id)
     delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
-    change_record(turn, record)
+    change_record(turn, strategy, record)
     turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
 
 
-def change_record(turn: Turn[Any], record: Record) -> None:
-    """The one place where the record changes, and so the one that sounds the alarm of a deep loss."""
-    for level in pnl_tracker.critical_levels(turn.state.record, record, to_mills(turn.config.critical_loss)):
+def change_record(turn: Turn[Any], strategy: str, record: Record) -> None:
+    """The one place where a record changes, and so the one that sounds the alarm of a deep loss."""
+    before = turn.state.account(strategy).record
+    for level in pnl_tracker.critical_levels(before, record, to_mills(turn.config.critical_loss)):
         delivery.say(turn, alerts.critical_loss(turn.config, record, level, at=turn.at))
-    turn.set(record=record)
+    turn.change_account(strategy, record=record)
 
 
 def know_better(turn: Turn[Any], trade: Trade) -> None:
     """Put a closed trade, of which more is known now, in the place of what was known."""
-    trades = tuple(trade if other.id == trade.id else other for other in turn.state.trades)
-    turn.set(trades=trades, trades_today=trades_of(trades, turn.state.day))
+    strategy = strategy_of(turn.state, trade.id)
+    trades = tuple(trade if other.id == trade.id else other for other in turn.state.account(strategy).trades)
+    turn.change_account(strategy, trades=trades, today=trades_of(trades, turn.state.day))
+
+
+def trade_of(state: State, trade_id: str | None) -> Trade | None:
+    """A closed trade, whosever it is."""
+    trades = (trade for account in state.accounts.values() for trade in reversed(account.trades))
+    return next((trade for trade in trades if trade.id == trade_id), None)
+
+
+def strategy_of(state: State, trade_id: str) -> str:
+    """Whose a closed trade is."""
+    accounts = state.accounts.items()
+    return next((name for name, account in accounts if any(trade.id == trade_id for trade in account.trades)), ASSUMED)
 
 
 def worth_at(of: Position | Trade, close: float) -> tuple[Mills, str]:
     """What an expired call was worth at the underlying's close, and the words for it."""
     return max(0, to_mills(close) - of.strike), f"Expired: {underlying_of(of.contract)} closed at ${close:,.2f}"
-
-
-def underlying_of(contract: str) -> str:
-    """`IWM` of `O:IWM261120C00226000`."""
-    return contract.removeprefix("O:")[:-15]

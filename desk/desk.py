@@ -350,15 +350,18 @@ class Desk:
         turn.set(
             at=turn.at,
             started_at=turn.at,
-            last_exit_at=moments.past(turn.at, number(facts.get("last_exit_at"))),
             entries_stopped=facts.get("entries_stopped") == "yes",
             told_on={topic: str(facts.get(topic)) for topic in ONCE_A_DAY},
-            record=pnl_tracker.fold(kept.trades),
-            trades=kept.trades,
             opened_on=kept.trades_opened_on,
             outbox={key: moments.of_row(row, turn.at) for key, row in delivery.taken_up(kept.outbox, turn.at).items()},
             line=replace(turn.state.line, ops_at=moments_of(facts.get("ops_at")) if crashes else ()),
             way_out=replace(turn.state.way_out, starts=fault),
+        )
+        turn.change_account(
+            ASSUMED,
+            record=pnl_tracker.fold(kept.trades),
+            trades=kept.trades,
+            last_exit_at=moments.past(turn.at, number(facts.get("last_exit_at"))),
         )
         self._roll(turn)
         if kept.position is not None:
@@ -383,12 +386,13 @@ class Desk:
             return
         self.calendar.reach(day)
         session = self.calendar.on(day)
-        today = trades_of(turn.state.trades, day)
         noted = tuple(note for note in self.remembered.notes if new_york(note.at).date() == day)
         turn.set(
-            day=day, session=session, trades_today=today, stalled_since=None,
+            day=day, session=session, stalled_since=None,
             noted=noted, feed=FeedDay(since=turn.at),
         )  # fmt: skip
+        for name, account in turn.state.accounts.items():
+            turn.change_account(name, today=trades_of(account.trades, day))
         self._begin(session)
         hours = "no session" if session is None else f"session {clock_text(session.open_at)}-{clock_text(session.close_at)}"
         turn.log("info", f"{day:%A %Y-%m-%d}: {hours} ET")
@@ -677,7 +681,7 @@ class Desk:
             delivery.say(turn, alerts.ended(turn.config, turn.state.record, stopping.reason, at=turn.at))
         if orders.in_flight(turn.state) and turn.at < stopping.since + LAST_ORDERS_S:
             return
-        begun_at = max(stopping.since, turn.state.last_exit_at or 0.0)
+        begun_at = max(stopping.since, *(account.last_exit_at or 0.0 for account in turn.state.accounts.values()))
         patience = LAST_WORDS_S if delivery.owes(turn.state, "SELL") else GOODBYE_S
         if not delivery.owes(turn.state) or turn.at >= begun_at + patience:
             turn.set(ended=stopping.reason)

@@ -36,7 +36,9 @@ def put_right(turn: Turn[Any], market: Market, moved_s: float) -> None:
     turn.set(
         started_at=now,
         phone_asked_at=0.0,
-        last_exit_at=past(now, state.last_exit_at),
+        accounts={
+            name: replace(account, last_exit_at=past(now, account.last_exit_at)) for name, account in state.accounts.items()
+        },
         stalled_since=None,
         feed=replace(state.feed, since=past(now, state.feed.since)),
         outbox={key: of_row(row, now) for key, row in state.outbox.items()},

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from desk import books, reconcile
 from desk.state import DESK, Course, Dealings, State, Turn
 from events import (
-    Account,
+    BrokerAccount,
     BrokerTrade,
     CancelAnswered,
     CancelOrder,
@@ -177,13 +177,13 @@ def entry_refusal(state: State, mode: Mode, strategy: str, legs: Iterable[Leg] =
         return f"no link to {mode}: {'not linked yet' if account is None else account.reason}"
     if account.complete_at is None or now - account.complete_at > SNAPSHOT_MAX_S:
         return f"no complete snapshot of {mode} for {SNAPSHOT_MAX_S:.0f} s"
+    for order in state.dealings.orders.values():
+        if order.mode == mode and order.state == "unknown":
+            return f"nobody knows what became of {order.ref}"
     contracts = {leg.contract for leg in legs}
     for finding in account.findings:
         if finding.kind != "fill missed" and (finding.kind != "extra" or finding.subject in contracts):
             return f"{finding.kind}: {finding.text}"
-    for order in state.dealings.orders.values():
-        if order.mode == mode and order.state == "unknown":
-            return f"nobody knows what became of {order.ref}"
     return None
 
 
@@ -506,7 +506,7 @@ def ask(turn: Turn[Any], order: Order, known: Course) -> None:
     turn.do(FindOrder(order.mode, order.ref))
 
 
-def links(turn: Turn[Any], mode: Mode, account: Account) -> None:
+def links(turn: Turn[Any], mode: Mode, account: BrokerAccount) -> None:
     """The link fell: what was on its way is in doubt."""
     for order in in_flight(turn.state):
         if order.mode == mode and order.state in ("sent", "cancelling"):

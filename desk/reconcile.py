@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from events import (
-    Account,
+    BrokerAccount,
     BrokerTrade,
     Fill,
     Finding,
@@ -42,7 +42,7 @@ class Believed(Struct, frozen=True):
     trades: tuple[BrokerTrade, ...]
     orders: dict[str, Order]
     fills: dict[str, tuple[Fill, ...]]
-    account: Account
+    account: BrokerAccount
     prefixes: tuple[str, ...]
     apart_s: float
 
@@ -287,6 +287,6 @@ def masked(number: str) -> str:
     return f"…{number[-3:]}"
 
 
-def reported(account: Account, contract: str) -> Holding:
+def reported(account: BrokerAccount, contract: str) -> Holding:
     """What the broker says is held of a contract; nothing where it says nothing."""
     return account.holdings.get(contract, Holding(contract, 0, 0))

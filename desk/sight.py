@@ -7,12 +7,11 @@ from msgspec.structs import replace
 import alerts
 import risk_manager
 from desk import delivery
-from desk.books import underlying_of
 from desk.market import Market
 from desk.state import Held, Turn
 from events import PositionMarked, QuoteFailed, QuoteSeen
 from risk_manager import BLIND_AFTER_S, is_fresh
-from utils import dollars
+from utils import dollars, underlying_of
 
 BLIND_SILENCE_S = 15.0
 BLIND_OWN_SILENCE_S = 30.0

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from desk.outbox import Line
 from events import (
-    Account,
     AnyAction,
     AnyWrite,
+    BrokerAccount,
     BrokerTrade,
     Commit,
     Explain,
@@ -132,12 +132,21 @@ class Dealings(Struct, frozen=True):
     orders: dict[str, Order] = {}
     courses: dict[str, Course] = {}
     fills: dict[str, tuple[Fill, ...]] = {}
-    accounts: dict[str, Account] = {}
+    accounts: dict[str, BrokerAccount] = {}
     quotes: dict[str, Priced] = {}
     closing: dict[str, str] = {}
     numbers: dict[str, int] = {}
     prefixes: dict[str, str] = {}
     modes: dict[str, Mode] = {}
+
+
+class Account(Struct, frozen=True):
+    """What the assumed trades of one strategy add up to; `today` are those that were opened this day."""
+
+    record: Record = Record()
+    trades: tuple[Trade, ...] = ()
+    today: tuple[Trade, ...] = ()
+    last_exit_at: float | None = None
 
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -146,6 +155,9 @@ DESK = "desk"
 ASSUMED = "vwap"  # whose the ledger's one assumed position is, and whose account the first views are
 TOLD_KEPT = 60
 NOTED_KEPT = 300
+
+
+NO_TRADES = Account()
 
 
 class State(Struct, frozen=True):
@@ -161,11 +173,8 @@ class State(Struct, frozen=True):
     day: datetime.date | None = None
     session: Session | None = None
     held: dict[str, Held] = {}
-    last_exit_at: float | None = None
+    accounts: dict[str, Account] = {}
     entries_stopped: bool = False
-    record: Record = Record()
-    trades: tuple[Trade, ...] = ()
-    trades_today: tuple[Trade, ...] = ()
     opened_on: dict[str, int] = {}
     outbox: dict[str, Outgoing] = {}
     told: tuple[Outgoing, ...] = ()
@@ -189,6 +198,26 @@ class State(Struct, frozen=True):
     stopping: Stopping | None = None
     ended: str = ""
     dealings: Dealings = Dealings()
+
+    def account(self, strategy: str) -> Account:
+        return self.accounts.get(strategy, NO_TRADES)
+
+    @property
+    def record(self) -> Record:
+        """The account's of the strategy that the desk began with; the others' are never added to it."""
+        return self.account(ASSUMED).record
+
+    @property
+    def trades(self) -> tuple[Trade, ...]:
+        return self.account(ASSUMED).trades
+
+    @property
+    def trades_today(self) -> tuple[Trade, ...]:
+        return self.account(ASSUMED).today
+
+    @property
+    def last_exit_at(self) -> float | None:
+        return self.account(ASSUMED).last_exit_at
 
     @property
     def opened_today(self) -> int:
@@ -336,6 +365,9 @@ class Turn(Generic[M]):
     def deal(self, **changes: Any) -> None:
         """Replace parts of what is known of trades made of orders."""
         self.set(dealings=replace(self.state.dealings, **changes))
+
+    def change_account(self, strategy: str, **changes: Any) -> None:
+        self.set(accounts={**self.state.accounts, strategy: replace(self.state.account(strategy), **changes)})
 
     def do(self, action: AnyAction) -> None:
         self.sheet.actions.append(action)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from desk.state import Turn
-from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused, Mode
+from events import AnyEvent, BarClosed, BarsFetched, FeedConnected, FeedDropped, FeedRefused, Mode, Right
 from signals import Gate
 from utils import Session
 
@@ -33,14 +33,23 @@ class PutRight(Struct, frozen=True):
 MarketEvent = BarClosed | BarsFetched | FeedConnected | FeedDropped | FeedRefused | Stalled | Restored
 
 
+class ChainWanted(Struct, frozen=True):
+    """Today's contracts of one underlying and right, asked for every so many seconds."""
+
+    underlying: str
+    right: Right
+    every_s: float
+
+
 class Wants(Struct, frozen=True):
-    """What a strategy needs: second bars of `symbols`, the options of `underlyings`, and the broker of a mode.
+    """What a strategy needs: second bars of `symbols`, options of `underlyings`, their `chains`, and the broker of a mode.
 
     `prefix` begins its trades' ids where they are made of orders, `SC` of `SC-20261120-1`: by it an order of ours is known again.
     """
 
     symbols: tuple[str, ...]
     underlyings: tuple[str, ...]
+    chains: tuple[ChainWanted, ...] = ()
     mode: Mode | None = None
     prefix: str = ""
 

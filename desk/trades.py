@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from desk import books, delivery, orders, reconcile, words
 from desk.state import Dealings, Priced, State, Turn
 from events import (
-    Account,
+    BrokerAccount,
     BrokerTrade,
     Fill,
     FillBooked,
@@ -36,11 +36,11 @@ from utils import new_york, unix_time
 SNAPSHOT_PATIENCE_S = 20.0
 
 
-def account_of(state: State, mode: Mode) -> Account:
-    return state.dealings.accounts.get(mode) or Account(mode)
+def account_of(state: State, mode: Mode) -> BrokerAccount:
+    return state.dealings.accounts.get(mode) or BrokerAccount(mode)
 
 
-def keep(turn: Turn[Any], account: Account) -> None:
+def keep(turn: Turn[Any], account: BrokerAccount) -> None:
     turn.deal(accounts={**turn.state.dealings.accounts, account.mode: account})
 
 

@@ -24,6 +24,7 @@ from events import (
 from failpoints import hit
 from polygon_client import Rest
 from signals import PROFILE_SESSIONS, profile_of
+from wire.budget import Budget
 from wire.transport import Refused, TryAgain
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ JUMP_S = 2.0
 class Errands(Boxed):
     name = "errands"
 
-    def __init__(self, emit: Emit, config: Config, clock: Clock, calendar: SessionCalendar) -> None:
+    def __init__(self, emit: Emit, config: Config, clock: Clock, calendar: SessionCalendar, budget: Budget) -> None:
         super().__init__(emit)
         self.config = config
         self.clock = clock
         self.calendar = calendar
-        self.rest = Rest(config, clock)
+        self.rest = Rest(config, clock, budget)
         self.skew_s = 0.0
 
     def run(self) -> None:

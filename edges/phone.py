@@ -15,7 +15,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from config import Config
 
 IDLE_S = 30.0
+WARM_S = 20.0
 FALLBACK_DEADLINE_S = 10.0
 FALLBACK_THREADS_MAX = 6
 REASON_LIMIT = 200
@@ -57,7 +59,7 @@ class Phone:
         self._user = config.pushover_user_key.get_secret_value()
         self._redact = Redactor(config.secrets())
         self._http = Http(config.pushover_url, config.alert_timeout_seconds, max_bytes=MAX_ANSWER_BYTES)
-        self._used_at = time.monotonic()
+        self._used_at = self._renewed_at = -inf
         self._fallback = Fallback([url.get_secret_value() for url in config.fallback_alert_urls])
 
     def deliver(self, action: Deliver) -> AlertDelivered | AlertFailed:
@@ -137,6 +139,20 @@ class Phone:
     def certainly_not(self, action: Deliver, why: str) -> AlertFailed:
         """The answer for an attempt that did not begin."""
         return self._failed(action, "failed", why)
+
+    def keep_warm(self) -> None:
+        """Have the next message find a connection that is open and not `IDLE_S` old. In a thread of its own: no message waits for it.
+
+        Nothing is asked over it: a new connection is neither counted nor answered by the service, and is certainly alive.
+        """
+        now = time.monotonic()
+        if now - max(self._used_at, self._renewed_at) >= WARM_S:
+            self._renewed_at = now
+            threading.Thread(target=self._renew, name="phone warm", daemon=True).start()
+
+    def _renew(self) -> None:
+        if self._http.renew():
+            self._used_at = time.monotonic()
 
     def close(self) -> None:
         self._http.close()
@@ -311,11 +327,14 @@ def moment(value: object) -> float | None:
 class PhoneLane(Boxed):
     """One delivery at a time. The SELL has a lane of its own, so nothing is ever ahead of it.
 
+    While `holds` says that a position is open, the lane has a connection ready for its SELL whenever it has nothing to do.
     An attempt that waits can be taken back until it begins: whoever takes it out of `_waiting`, the lane or who takes it back, has it.
     """
 
-    def __init__(self, emit: Emit, config: Config, clock: Clock, name: str) -> None:
-        self.name = name
+    def __init__(
+        self, emit: Emit, config: Config, clock: Clock, name: str, holds: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.name, self.holds = name, holds
         super().__init__(emit)
         self._waiting: dict[tuple[str, int], Deliver] = {}
         self.phone = Phone(config, clock)
@@ -368,3 +387,5 @@ class PhoneLane(Boxed):
                     self.emit(self.phone.check())
                 case None if self.stopping.is_set():
                     return
+                case None if self.holds():
+                    self.phone.keep_warm()

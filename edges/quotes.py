@@ -17,6 +17,7 @@ from events import (
 )
 from failpoints import hit
 from polygon_client import Rest
+from wire.budget import Budget
 from wire.transport import Refused, TryAgain
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ class Quotes(Boxed):
 
     name = "quotes"
 
-    def __init__(self, emit: Emit, config: Config, clock: Clock) -> None:
+    def __init__(self, emit: Emit, config: Config, clock: Clock, budget: Budget) -> None:
         super().__init__(emit)
         self.config = config
         self.clock = clock
+        self.budget = budget
         self.own = threading.local()
         self.refreshers = ThreadPoolExecutor(HANDS, thread_name_prefix="refresh")
         self.askers = ThreadPoolExecutor(HANDS, thread_name_prefix="held")
@@ -126,6 +128,6 @@ class Quotes(Boxed):
 
     def _row(self, contract: str) -> ChainRow:
         if not hasattr(self.own, "rest"):
-            self.own.rest = Rest(self.config, self.clock)
+            self.own.rest = Rest(self.config, self.clock, self.budget, urgent=True)
         row: ChainRow = self.own.rest.contract(contract)
         return row

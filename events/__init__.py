@@ -56,8 +56,8 @@ from events.inbound import (
 from events.market import Bar, ChainRow, Mills, Quote, Right, Source
 from events.orders import (
     ENDS,
-    Account,
     AccountView,
+    BrokerAccount,
     BrokerTrade,
     Fill,
     Finding,
@@ -120,7 +120,6 @@ from events.writes import (
 
 __all__ = [
     "ENDS",
-    "Account",
     "AccountView",
     "Action",
     "Alert",
@@ -136,6 +135,7 @@ __all__ = [
     "Bar",
     "BarClosed",
     "BarsFetched",
+    "BrokerAccount",
     "BrokerLinked",
     "BrokerTrade",
     "CancelAnswered",

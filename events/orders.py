@@ -184,7 +184,7 @@ class Finding(Struct, frozen=True):
     since: float = 0.0
 
 
-class Account(Struct, frozen=True):
+class BrokerAccount(Struct, frozen=True):
     """One broker's account as the desk knows it: the link, the last complete snapshot, and where it differs from the books.
 
     `link_since` is when the link came up, None while it is down. `missed` and `short` hold since which complete snapshot an order

@@ -29,7 +29,7 @@ VWAP_OUTSIDE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds:
+class BarArrays:
     """Bars of one symbol in order of `start` (Unix seconds); prices in dollars, volume in shares."""
 
     start: Ints
@@ -43,10 +43,10 @@ class Seconds:
     def __len__(self) -> int:
         return len(self.start)
 
-    def take(self, which: slice | NDArray[np.bool_]) -> Seconds:
-        return Seconds(self.start[which], *(getattr(self, name)[which] for name in NAMES))
+    def take(self, which: slice | NDArray[np.bool_]) -> BarArrays:
+        return BarArrays(self.start[which], *(getattr(self, name)[which] for name in NAMES))
 
-    def between(self, first: int, last: int) -> Seconds:
+    def between(self, first: int, last: int) -> BarArrays:
         """The bars that start in [first, last)."""
         a, b = np.searchsorted(self.start, (first, last))
         return self.take(slice(int(a), int(b)))
@@ -56,12 +56,12 @@ class Seconds:
         return (Bar(symbol, *row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
     @classmethod
-    def none(cls) -> Seconds:
+    def none(cls) -> BarArrays:
         empty = np.empty(0)
         return cls(np.empty(0, np.int64), empty, empty, empty, empty, empty, empty)
 
 
-def kept(path: Path) -> Seconds:
+def kept(path: Path) -> BarArrays:
     """The bars of a file of the store, as `write` wrote it. ReplayError where it is damaged."""
     import polars
 
@@ -69,7 +69,7 @@ def kept(path: Path) -> Seconds:
         table = polars.read_parquet(path, parallel="none")  # the sessions are side by side already
         # all columns at once: a page of memory that is new costs more than what is written to it; whole seconds are exact so
         every = table.select("timestamp_ns_utc", *NAMES).cast(polars.Float64).to_numpy(writable=True)
-        bars = Seconds((every[:, 0] / NS).astype(np.int64), *(every[:, place] for place in range(1, len(NAMES) + 1)))
+        bars = BarArrays((every[:, 0] / NS).astype(np.int64), *(every[:, place] for place in range(1, len(NAMES) + 1)))
     except FileNotFoundError:
         raise ReplayError(f"{path} is not there") from None
     except (OSError, polars.exceptions.PolarsError, polars.exceptions.PanicException, TypeError) as fault:
@@ -79,7 +79,7 @@ def kept(path: Path) -> Seconds:
     return bars
 
 
-def is_sound(bars: Seconds) -> bool:
+def is_sound(bars: BarArrays) -> bool:
     """Whether the bars are in order, and none is what the feed's own rules would drop."""
     low, high = bars.low, bars.high
     sound = (bars.volume >= 0) & (bars.volume < np.inf) & (low > 0) & (high < np.inf)
@@ -98,7 +98,7 @@ def days_of(starts: Ints) -> tuple[date, date]:
     return new_york(float(starts[0])).date(), new_york(float(starts[-1])).date()
 
 
-def sessions_of(bars: Seconds, calendar: SessionCalendar) -> list[Session]:
+def sessions_of(bars: BarArrays, calendar: SessionCalendar) -> list[Session]:
     """The sessions in whose regular hours the bars have at least one second."""
     noons = np.unique(bars.start // 86_400)
     found = {
@@ -107,7 +107,7 @@ def sessions_of(bars: Seconds, calendar: SessionCalendar) -> list[Session]:
     return [session for session in found.values() if len(bars.between(session.open_at, session.close_at))]
 
 
-def true_bars(bars: Seconds, session: Session) -> Seconds:
+def true_bars(bars: BarArrays, session: Session) -> BarArrays:
     """The bars of a session that the windows take for true, once all are known: bad prints are left out.
 
     Two neighbours more than 2 % apart are rare, and where there are none every bar is true; else the windows' own rule is asked.
@@ -125,7 +125,7 @@ def true_bars(bars: Seconds, session: Session) -> Seconds:
     return inside.take(taken)
 
 
-def opening_price(bars: Seconds) -> float:
+def opening_price(bars: BarArrays) -> float:
     """Where the underlying opened by its true bars: the first that the next agrees with, so that one bad print moves no chain."""
     close = bars.close
     agree = np.flatnonzero(np.abs(np.diff(close)) <= close[:-1] * APART)
@@ -134,7 +134,7 @@ def opening_price(bars: Seconds) -> float:
     return opened if abs(opened - close[first]) <= close[first] * APART else float(close[first])
 
 
-def write(path: Path, bars: Seconds) -> None:
+def write(path: Path, bars: BarArrays) -> None:
     """The bars as Parquet, whole or not at all: LZ4, for it is read in half the time of the usual compression."""
     import polars
 

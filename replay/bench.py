@@ -15,12 +15,12 @@ from replay.show import DIFFERS, OK, as_json, console, progress
 ROUNDS = 3
 
 
-def days_of(count: int, seed: int) -> list[paths.Day]:
+def days_of(count: int, seed: int) -> list[paths.SessionBars]:
     calendar = made.calendar_for(count)
     found = []
     for session in progress(made.sessions(count, calendar), "making sessions"):
         day = made.session_of(seed, session)
-        found.append(paths.Day(session, day.own, day.leader, day.profile, seed=seed))
+        found.append(paths.SessionBars(session, day.own, day.leader, day.profile, seed=seed))
     return found
 
 

@@ -20,7 +20,7 @@ from utils import SHARES, Session
 SESSIONS_A_YEAR = 252
 
 
-class Day(Struct, frozen=True):
+class DayTotal(Struct, frozen=True):
     """One session. `equity`: the balance at its end; `held`: the same shares of the underlying since the first open, None unknown."""
 
     date: date
@@ -47,7 +47,7 @@ class Month(Struct, frozen=True):
 class ByDate(Struct, frozen=True):
     """`sharpe`, `sortino`: of the daily P&L, None where they have no value. `max_drawdown`: of the equity at the sessions' ends."""
 
-    days: list[Day]
+    days: list[DayTotal]
     months: list[Month]
     sharpe: float | None
     sortino: float | None
@@ -65,7 +65,7 @@ def by_date(sessions: Sequence[Session], results: Sequence[Result]) -> ByDate:
         wins = sum(trade.pnl > 0 for trade in result.trades)
         held = None if first is None or not result.prices else round((result.prices[1] - first) * SHARES, 2)
         signals, trades = len(result.signals), len(result.trades)
-        days.append(Day(session.date, signals, trades, wins, round(day, 3), round(balance, 3), held))
+        days.append(DayTotal(session.date, signals, trades, wins, round(day, 3), round(balance, 3), held))
     high = fall = 0.0
     for one in days:
         high = max(high, one.equity)
@@ -73,7 +73,7 @@ def by_date(sessions: Sequence[Session], results: Sequence[Result]) -> ByDate:
     return ByDate(days, months_of(days), sharpe(pnl), sortino(pnl), round(fall, 3), max(pnl), min(pnl))
 
 
-def months_of(days: Sequence[Day]) -> list[Month]:
+def months_of(days: Sequence[DayTotal]) -> list[Month]:
     """The same by month; what was held counts from the end of the month before."""
     found: list[Month] = []
     before: float | None = 0.0

@@ -18,7 +18,7 @@ from config import Config, ConfigError, load
 from contract_selector import band
 from events import Bar
 from replay import store
-from replay.bars import NAMES, Seconds, kept
+from replay.bars import NAMES, BarArrays, kept
 from replay.history import PIECE_S as QUOTES_PIECE_S
 from replay.history import History, strikes_of, table_of
 from replay.show import OK, ReplayError, as_json, console, progress
@@ -54,7 +54,7 @@ class Fetcher:
                 raise ReplayError(f"{symbol}: {fault.reason}") from None
         raise ReplayError(f"{symbol}: {reason}, {TRIES} times; the same command goes on from here")
 
-    def bars(self, symbol: str, span: str, session: Session) -> Seconds:
+    def bars(self, symbol: str, span: str, session: Session) -> BarArrays:
         """A session's second or minute bars, the half hour before its open among them."""
         start, end = session.open_at - BEFORE_OPEN_S, session.close_at
         step = PIECE_S if span == "second" else end - start
@@ -63,7 +63,7 @@ class Fetcher:
         for piece in range(start, end, step):
             bars += self.ask(symbol, lambda at=piece: ask(symbol, at, min(at + step, end)))  # type: ignore[misc]
         columns = (np.array([getattr(bar, name) for bar in bars], dtype=np.float64) for name in NAMES)
-        return Seconds(np.array([bar.start for bar in bars], dtype=np.int64), *columns)
+        return BarArrays(np.array([bar.start for bar in bars], dtype=np.int64), *columns)
 
     def contract(self, contract: str, session: Session, strike: int, file: Path) -> tuple[bool, bool]:
         """Keep a contract's quotes of its last day; whether it traded, and whether there are quotes."""
@@ -133,7 +133,7 @@ def fetch_options(fetcher: Fetcher, chosen: Namespace, sessions: list[Session]) 
     wanted: dict[date, list[int]] = {}
     for session in sessions:
         file = store.file_of(folder, symbol, "second", session.date)
-        inside = kept(file).between(session.open_at, session.close_at) if file.exists() else Seconds.none()
+        inside = kept(file).between(session.open_at, session.close_at) if file.exists() else BarArrays.none()
         if len(inside):
             wanted[session.date] = strikes_of(fetcher.config, session, float(inside.low.min()), float(inside.high.max()))
     jobs = [

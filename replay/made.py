@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from replay.bars import NAMES, Seconds
+from replay.bars import NAMES, BarArrays
 from signals import MINUTES
 from simulator.market import TEMPERS, Columns, generate_session, usual_shape
 from utils import Session, SessionCalendar
@@ -19,8 +19,8 @@ class Made(NamedTuple):
     """A session with its bars: one for every second of the traded symbol, the leader's with holes."""
 
     session: Session
-    own: Seconds
-    leader: Seconds
+    own: BarArrays
+    leader: BarArrays
     profile: tuple[float, ...]
 
 
@@ -46,18 +46,18 @@ def session_of(seed: int, session: Session) -> Made:
     return Made(session, filled(own, session), seconds_of(leader), usual_profile())
 
 
-def seconds_of(columns: Columns) -> Seconds:
-    return Seconds(columns.start, *(getattr(columns, name) for name in NAMES))
+def seconds_of(columns: Columns) -> BarArrays:
+    return BarArrays(columns.start, *(getattr(columns, name) for name in NAMES))
 
 
-def filled(columns: Columns, session: Session) -> Seconds:
+def filled(columns: Columns, session: Session) -> BarArrays:
     """A bar for every second: where nothing traded, one share at the last price."""
     every = np.arange(session.open_at, session.close_at)
     at = np.maximum(np.searchsorted(columns.start, every, side="right") - 1, 0)
     there = columns.start[at] == every
     last = columns.close[at]
     prices = {name: np.where(there, getattr(columns, name)[at], last) for name in NAMES if name != "volume"}
-    return Seconds(every, **prices, volume=np.where(there, columns.volume[at], 1.0))
+    return BarArrays(every, **prices, volume=np.where(there, columns.volume[at], 1.0))
 
 
 def usual_profile() -> tuple[float, ...]:

@@ -43,7 +43,7 @@ class Given:
     delay_s: float
 
     @cached_property
-    def days(self) -> list[paths.Day]:
+    def days(self) -> list[paths.SessionBars]:
         """The bars of each session."""
         return [self.source.day(session, self.calendar) for session in self.sessions]
 
@@ -150,7 +150,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def readings(config: Config, day: paths.Day) -> Iterator[Reading]:
+def readings(config: Config, day: paths.SessionBars) -> Iterator[Reading]:
     """The desk's reading at every bar of a session, in order."""
     windows = Windows(config, day.session, day.profile)
     if day.premarket:
@@ -165,7 +165,7 @@ def readings(config: Config, day: paths.Day) -> Iterator[Reading]:
             yield reading
 
 
-def row_of(reading: Reading, day: paths.Day, *, only_momentum: bool) -> tuple[float | int | None, ...]:
+def row_of(reading: Reading, day: paths.SessionBars, *, only_momentum: bool) -> tuple[float | int | None, ...]:
     """A line of the table; a condition that was not asked, or has no input at all, is None."""
     lacks = {6: day.profile is None or only_momentum, 7: not len(day.leader) or only_momentum}
     gates = [None if gate.off or lacks.get(gate.number) else int(gate.ok) for gate in reading.gates]

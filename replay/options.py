@@ -44,7 +44,7 @@ class Chain(NamedTuple):
     strikes: NDArray[np.int64]
 
 
-class Seen(NamedTuple):
+class ModelQuote(NamedTuple):
     """A call at an instant: mills, contracts, seconds of age, delta and IV as the feed would give them."""
 
     bid: int
@@ -106,7 +106,7 @@ def level_at(chain: Chain, at: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def seen(chain: Chain, at: float, spot: float, strike: int) -> Seen:
+def seen(chain: Chain, at: float, spot: float, strike: int) -> ModelQuote:
     """The quote of one call at an instant at which the underlying stands at `spot`."""
     price = strike / 1000
     percent = (price / spot - 1) * 100
@@ -126,10 +126,10 @@ def seen(chain: Chain, at: float, spot: float, strike: int) -> Seen:
     ask_size = size(chain.key, 4, contract, second // 2, near)
     if mid < 0.6:
         age = 40 + 4000 * chance(chain.key, 5, contract, second // 60)
-        return Seen(0, int(ask) * 10, 0, ask_size, age, delta, iv)
+        return ModelQuote(0, int(ask) * 10, 0, ask_size, age, delta, iv)
     bid_size = size(chain.key, 3, contract, second // 2, near)
     age = 1.5 * chance(chain.key, 5, contract, second) / near
-    return Seen(int(bid) * 10, int(ask) * 10, bid_size, ask_size, age, delta, iv)
+    return ModelQuote(int(bid) * 10, int(ask) * 10, bid_size, ask_size, age, delta, iv)
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -77,7 +77,7 @@ class Share:
 # --- the day -----------------------------------------------------------------------------------------------------------
 
 
-class Day:
+class PastDay:
     """Seconds of a day come in, pieces and the index go out into `folder`."""
 
     def __init__(self, folder: Path, session: Session) -> None:
@@ -156,7 +156,7 @@ def written(file: Path, data: bytes) -> None:
 class Led:
     """The desk led through a day's tapes; `differing` batches were decided otherwise when they were live."""
 
-    def __init__(self, day: Day, share: Share) -> None:
+    def __init__(self, day: PastDay, share: Share) -> None:
         self.day, self.share = day, share
         self.differing = self.batches = 0
         self.lines: deque[str] = deque(maxlen=LINES)
@@ -233,7 +233,7 @@ def make(data_dir: Path, wanted: date, share: Share) -> Path:
     fresh.mkdir(mode=0o700, parents=True)
     if shutil.disk_usage(fresh).free < FREE_MIN:
         raise Impossible("the disk is nearly full")
-    led = Led(Day(fresh, session), share)
+    led = Led(PastDay(fresh, session), share)
     for file in files:
         desk = led.through(file)
     if not led.day.last:

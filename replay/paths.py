@@ -10,17 +10,17 @@ from typing import NamedTuple
 from config import Config
 from events import ExitReason
 from replay import funnel, kernel, options, positions, setting
-from replay.bars import Floats, Seconds, opening_price, true_bars
+from replay.bars import BarArrays, Floats, opening_price, true_bars
 from replay.world import Modelled, Onlooker, Options, Sat, World, in_order, useful_polls
 from utils import Session, SessionCalendar
 
 
-class Day(NamedTuple):
+class SessionBars(NamedTuple):
     """A session and what is known of it: bars of the traded symbol and the leader, the profile, the seed of its options."""
 
     session: Session
-    own: Seconds
-    leader: Seconds
+    own: BarArrays
+    leader: BarArrays
     profile: tuple[float, ...] | None
     premarket: bool = False
     seed: int = 1
@@ -52,13 +52,15 @@ class Result(NamedTuple):
     prices: tuple[float, ...] = ()
 
 
-def day_of(bars: Seconds, leader: Seconds | None, session: Session, profile: tuple[float, ...] | None, seed: int = 1) -> Day:
+def day_of(
+    bars: BarArrays, leader: BarArrays | None, session: Session, profile: tuple[float, ...] | None, seed: int = 1
+) -> SessionBars:
     """One session cut out of bars of many days; `premarket`: they begin before its open."""
     before = bars.between(session.open_at - 19_800, session.open_at)
-    return Day(
+    return SessionBars(
         session,
         bars.between(session.open_at, session.close_at),
-        Seconds.none() if leader is None else leader.between(session.open_at, session.close_at),
+        BarArrays.none() if leader is None else leader.between(session.open_at, session.close_at),
         profile,
         len(before) > 0,
         seed,
@@ -71,7 +73,7 @@ def day_of(bars: Seconds, leader: Seconds | None, session: Session, profile: tup
 def live_through(
     config: Config,
     calendar: SessionCalendar,
-    day: Day,
+    day: SessionBars,
     delay_s: float = 0.0,
     *,
     quotes: Options | None = None,
@@ -111,17 +113,17 @@ def result_of(sat: Sat, quotes: str = "modelled") -> Result:
 class Ready(NamedTuple):
     """A session as the kernel has read it: what no setting changes. `prices`: where the underlying stood after each second."""
 
-    day: Day
+    day: SessionBars
     readings: kernel.Readings
     prices: Floats
     chain: options.Chain
 
 
-def ready(day: Day, delay_s: float = 0.0) -> Ready:
+def ready(day: SessionBars, delay_s: float = 0.0) -> Ready:
     return heard(day, setting.stream_of(day.own, delay_s), setting.stream_of(day.leader, delay_s))
 
 
-def heard(day: Day, own: kernel.Stream, leader: kernel.Stream) -> Ready:
+def heard(day: SessionBars, own: kernel.Stream, leader: kernel.Stream) -> Ready:
     """A session whose bars came as these streams have them; `day.own` is what they came to in the end."""
     session = day.session
     profile, true = setting.as_array(day.profile), true_bars(day.own, session)

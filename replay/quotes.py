@@ -16,7 +16,7 @@ from replay.world import Modelled, Options
 from utils import Session
 
 
-def quotes_of(day: paths.Day, config: Config, recorded: Path | None) -> Options:
+def quotes_of(day: paths.SessionBars, config: Config, recorded: Path | None) -> Options:
     """A session's option quotes: the recorded ones, or modelled ones where there are none."""
     if recorded is not None:
         found = Recorded(recorded, day.session, config.min_open_interest)

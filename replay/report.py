@@ -35,7 +35,7 @@ from events import (
 )
 from replay import backtest, charts, figures, funnel, head, of_tape, paths, redo, setting, store
 from replay.backtest import Measured
-from replay.by_date import Day as OfDay
+from replay.by_date import DayTotal as OfDay
 from replay.figures import Limits, Mark
 from replay.page import Cell, Page, table
 from replay.quotes import assumed_of, quotes_of, recorded_of
@@ -226,7 +226,7 @@ def of_bars(chosen: Namespace, made: Report) -> None:
 
 
 @dataclass
-class Day(Session):
+class DayPage(Session):
     """A recorded day, through all lives of the worker; `away` are the spans without a feed, `counts` the events by name."""
 
     away: list[tuple[float, float]] = field(default_factory=list)
@@ -277,7 +277,7 @@ class Day(Session):
 
 def of_day(chosen: Namespace, made: Report) -> bool:
     """The page of a recorded day, decided again from its tape; whether every decision was the same."""
-    told, page = Day(), made.page
+    told, page = DayPage(), made.page
     files = of_tape.files_of(chosen, chosen.first)
     for path in progress(files, "replaying"):
         config = told.life(path)

@@ -12,7 +12,7 @@ import risk_manager
 from config import Config, ConfigError, fields, misspelt
 from contract_selector import band
 from disk.tape import STAND_INS
-from replay.bars import Floats, Seconds
+from replay.bars import BarArrays, Floats
 from replay.show import ReplayError
 from utils import Session, to_mills
 
@@ -127,7 +127,7 @@ def hours_of(config: Config, session: Session) -> Hours:
     )
 
 
-def stream_of(bars: Seconds, delay_s: float) -> Stream:
+def stream_of(bars: BarArrays, delay_s: float) -> Stream:
     """Bars that come `delay_s` after their end, in order."""
     from replay.kernel import Stream
 

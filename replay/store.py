@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from config import Config
 from replay import paths
-from replay.bars import Seconds, kept, write
+from replay.bars import BarArrays, kept, write
 from replay.files import bars as filed
 from replay.files.bars import Account
 from replay.files.profile import HOW
@@ -56,7 +56,7 @@ class Stored(NamedTuple):
         """Where the session's recorded quotes are, if they are there."""
         return options_of(place(self.folder, self.symbol, "second"), session.date)
 
-    def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
+    def day(self, session: Session, calendar: SessionCalendar) -> paths.SessionBars:
         own = kept(file_of(self.folder, self.symbol, "second", session.date))
         other = file_of(self.folder, self.leader, "second", session.date)
         profile = self.profile or self._profile(session, calendar)
@@ -94,12 +94,12 @@ class MadeUp(NamedTuple):
     def options(self, session: Session) -> Path | None:
         return None
 
-    def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
+    def day(self, session: Session, calendar: SessionCalendar) -> paths.SessionBars:
         from replay import made  # the simulator's market takes a second to load
 
         one = made.session_of(self.seed, session)
         quotes = self.seed if self.quote_seed is None else self.quote_seed
-        return paths.Day(session, one.own, one.leader, one.profile, seed=quotes)
+        return paths.SessionBars(session, one.own, one.leader, one.profile, seed=quotes)
 
 
 class Filed(NamedTuple):
@@ -142,7 +142,7 @@ class Filed(NamedTuple):
     def options(self, session: Session) -> Path | None:
         return next((found for file in self.files if (found := options_of(file.parent, session.date))), None)
 
-    def day(self, session: Session, calendar: SessionCalendar) -> paths.Day:
+    def day(self, session: Session, calendar: SessionCalendar) -> paths.SessionBars:
         files = filed.held(self.files, Config.symbol).files_of.get(session.date)
         if files is None:
             raise ReplayError(f"no bar of {session.date} in the files")
@@ -167,7 +167,7 @@ def file_of(folder: Path, symbol: str, span: str, day: date) -> Path:
     return place(folder, symbol, span) / f"{day}.parquet"
 
 
-def keep(folder: Path, symbol: str, span: str, day: date, bars: Seconds) -> None:
+def keep(folder: Path, symbol: str, span: str, day: date, bars: BarArrays) -> None:
     write(file_of(folder, symbol, span, day), bars)
 
 

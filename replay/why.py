@@ -64,7 +64,7 @@ class Happened(Struct, frozen=True):
         return f"{clock_text(self.at)}: {self.what}{name}: {self.reason}"
 
 
-class Seen(Struct, frozen=True):
+class SecondSeen(Struct, frozen=True):
     """The desk just after it had decided on the bar of a second."""
 
     at: float
@@ -129,7 +129,7 @@ def lead_through_tapes(files: list[Path], watcher: Watcher) -> None:
 # --- one second --------------------------------------------------------------------------------------------------------
 
 
-def seen_of(desk: Desk, at: float, actions: list[AnyAction]) -> Seen | None:
+def seen_of(desk: Desk, at: float, actions: list[AnyAction]) -> SecondSeen | None:
     iwm, memory = look_at(desk)
     reading = iwm.reading()
     if reading is None:
@@ -138,7 +138,7 @@ def seen_of(desk: Desk, at: float, actions: list[AnyAction]) -> Seen | None:
     selection = None if chain is None else chain.selection
     contracts = "no chain" if selection is None else selection.why() or ", ".join(row.contract for row in selection.tracked)
     done = [getattr(action, "text", "") for action in actions]
-    return Seen(
+    return SecondSeen(
         at,
         reading,
         desk.statuses(at)[0].refusal,
@@ -200,8 +200,8 @@ class Search:
 
     def __init__(self, wanted: time | None, name: str | None) -> None:
         self.wanted, self.name = wanted, name
-        self.seen: Seen | None = None
-        self.signal: Seen | None = None
+        self.seen: SecondSeen | None = None
+        self.signal: SecondSeen | None = None
         self.happened: list[Happened] = []
 
     def look(self, desk: Desk, events: list[AnyEvent], actions: list[AnyAction]) -> None:
@@ -261,7 +261,7 @@ def why(chosen: Namespace) -> int:
     return OK
 
 
-def tell(chosen: Namespace, seen: Seen, happened: list[Happened], top: Head) -> None:
+def tell(chosen: Namespace, seen: SecondSeen, happened: list[Happened], top: Head) -> None:
     sentence = "\n".join(one.sentence for one in happened) or sentence_of(seen)
     if chosen.json:
         as_json(
@@ -317,7 +317,7 @@ def lacking(gate: Gate) -> str:
     return f"{gate.name} ({number(gate.value)} against {number(gate.threshold)})"
 
 
-def sentence_of(seen: Seen) -> str:
+def sentence_of(seen: SecondSeen) -> str:
     """Why there was no BUY at this second, or that there was a signal; for a position, how far its exits are."""
     when, reading = clock_text(seen.reading.start), seen.reading
     failing = [lacking(gate) for gate in reading.gates if not gate.ok]

@@ -52,7 +52,7 @@ from events import (
     Watch,
     WorkerStarted,
 )
-from replay.bars import Floats, Ints, Seconds, opening_price, true_bars
+from replay.bars import BarArrays, Floats, Ints, opening_price, true_bars
 from strategies.registry import build
 from utils import Session, SessionCalendar
 
@@ -83,7 +83,7 @@ class Modelled:
 
     kind = "modelled"
 
-    def __init__(self, seed: int, session: Session, bars: Seconds, underlying: str) -> None:
+    def __init__(self, seed: int, session: Session, bars: BarArrays, underlying: str) -> None:
         from replay import kernel, options
 
         self._of = options
@@ -349,7 +349,7 @@ class World:
 
 
 def useful_polls(
-    config: Config, session: Session, bars: Seconds, delay_s: float, profile: tuple[float, ...] | None
+    config: Config, session: Session, bars: BarArrays, delay_s: float, profile: tuple[float, ...] | None
 ) -> Floats:
     """The chain's polls that a signal might read: each the last before a second that is not certainly none.
 
@@ -409,7 +409,7 @@ def rises(index: Ints, price: Floats, seconds: int) -> NDArray[np.bool_]:
     return found
 
 
-def in_order(bars: Seconds, leader: Seconds, config: Config, session: Session, delay_s: float) -> list[Arrival]:
+def in_order(bars: BarArrays, leader: BarArrays, config: Config, session: Session, delay_s: float) -> list[Arrival]:
     """The bars of the session as they come: `delay_s` after their end, the leader's first."""
     own, other = bars.between(session.open_at, session.close_at), leader.between(session.open_at, session.close_at)
     times = [(part.start + (1.0 + delay_s)) for part in (other, own)]

@@ -126,9 +126,9 @@ def test_a_chain_of_a_hundred_thousand_contracts_is_not_taken_in_however_large_i
         rest = Rest(Config.from_env(market.environment(tmp_path)), market.clock)
         market.rest.script(CHAIN, strange_chain(pages_of), forever=True)
         with pytest.raises(TryAgain, match="never end" if pages_of == 250 else "more rows than were asked for"):
-            rest.chain("call", DAY.isoformat())
+            rest.chain("IWM", "call", DAY.isoformat())
         market.rest.unscript()
-        assert len(rest.chain("call", DAY.isoformat())) > 50
+        assert len(rest.chain("IWM", "call", DAY.isoformat())) > 50
 
 
 @pytest.mark.fault("S22")

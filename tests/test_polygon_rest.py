@@ -37,7 +37,7 @@ def rest_of(market: Simulator, **more: str) -> Rest:
 
 
 def test_the_question_is_todays_calls_by_strike_with_the_key_in_the_header_alone(market: Simulator, rest: Rest) -> None:
-    rows = rest.chain("call", "2026-11-20")
+    rows = rest.chain("IWM", "call", "2026-11-20")
     asked = market.rest.requests[0]
     assert len(rows) == 81
     assert asked.query == {
@@ -48,12 +48,12 @@ def test_the_question_is_todays_calls_by_strike_with_the_key_in_the_header_alone
         "sort": "strike_price",
     }
     assert asked.headers["authorization"] == "Bearer simulated-market-key"
-    assert rest.chain("call", "2026-11-21") == []
+    assert rest.chain("IWM", "call", "2026-11-21") == []
 
 
 def test_all_pages_are_followed_over_one_connection(market: Simulator, rest: Rest) -> None:
     market.rest.pages_of = 10
-    rows = rest.chain("put", "2026-11-20")
+    rows = rest.chain("IWM", "put", "2026-11-20")
     assert len(rows) == len({row.contract for row in rows}) == 81
     assert len(market.rest.requests) == 9
     assert {request.connection for request in market.rest.requests} == {1}
@@ -85,7 +85,7 @@ def test_pages_that_never_end_are_left(
 ) -> None:
     market.rest.script(CHAIN, manner, forever=True)
     with pytest.raises(TryAgain, match="never end"):
-        rest.chain("call", "2026-11-20")
+        rest.chain("IWM", "call", "2026-11-20")
     assert len(market.rest.requests) <= most
 
 
@@ -94,7 +94,7 @@ def test_a_next_page_on_another_host_is_not_asked(market: Simulator, rest: Rest)
     body = {"status": "OK", "results": [a_row()], "next_url": "https://evil.test/v3/x?cursor=1"}
     market.rest.script(CHAIN, Answer(200, body))
     with pytest.raises(TryAgain, match="another host"):
-        rest.chain("call", "2026-11-20")
+        rest.chain("IWM", "call", "2026-11-20")
     assert len(market.rest.requests) == 1
 
 
@@ -103,11 +103,11 @@ def test_a_next_page_that_is_gone_means_to_begin_again_once(market: Simulator, r
     market.rest.pages_of = 50
     gone = Answer(400, {"status": "ERROR", "error": "cursor expired"})
     market.rest.script(CHAIN, Answer(), gone)
-    assert len(rest.chain("call", "2026-11-20")) == 81
+    assert len(rest.chain("IWM", "call", "2026-11-20")) == 81
     assert len(market.rest.requests) == 4
     market.rest.script(CHAIN, Answer(), gone, Answer(), gone)
     with pytest.raises(TryAgain, match="gone"):
-        rest.chain("call", "2026-11-20")
+        rest.chain("IWM", "call", "2026-11-20")
 
 
 @pytest.mark.fault("R12")
@@ -116,7 +116,7 @@ def test_rows_of_another_expiry_or_right_and_rows_twice_are_left_out(market: Sim
     put = {**a_row()["details"], "ticker": "O:IWM261120P00220000", "contract_type": "put"}
     rows = [a_row(open_interest=1), a_row(details=other), a_row(details=put), a_row(open_interest=2)]
     market.rest.script(CHAIN, Answer(200, {"status": "OK", "results": rows}))
-    (row,) = rest.chain("call", "2026-11-20")
+    (row,) = rest.chain("IWM", "call", "2026-11-20")
     assert (row.contract, row.open_interest) == (CONTRACT, 2)
 
 
@@ -128,7 +128,7 @@ def test_rows_of_another_expiry_or_right_and_rows_twice_are_left_out(market: Sim
 def test_too_many_requests_say_how_long_to_wait(market: Simulator, rest: Rest, given: str | None, seconds: float) -> None:
     market.rest.script(CHAIN, Answer(429, {"error": "You've exceeded"}, {} if given is None else {"Retry-After": given}))
     with pytest.raises(TryAgain, match="429") as caught:
-        rest.chain("call", "2026-11-20")
+        rest.chain("IWM", "call", "2026-11-20")
     assert caught.value.retry_after_s == seconds
 
 
@@ -150,8 +150,8 @@ def test_too_many_requests_say_how_long_to_wait(market: Simulator, rest: Rest, g
 def test_whatever_goes_wrong_is_try_again_and_never_an_empty_chain(market: Simulator, rest: Rest, answer: Answer) -> None:
     market.rest.script(CHAIN, answer)
     with pytest.raises(TryAgain):
-        rest.chain("call", "2026-11-20")
-    assert len(rest.chain("call", "2026-11-20")) == 81
+        rest.chain("IWM", "call", "2026-11-20")
+    assert len(rest.chain("IWM", "call", "2026-11-20")) == 81
 
 
 @pytest.mark.fault("S01")
@@ -193,7 +193,7 @@ def test_a_refusal_is_told_in_the_servers_words_without_the_key(
 def test_a_redirected_question_is_refused(market: Simulator, rest: Rest) -> None:
     market.rest.script(CHAIN, Answer(302, {}, {"Location": "http://evil.test/"}))
     with pytest.raises(Refused, match="never followed"):
-        rest.chain("call", "2026-11-20")
+        rest.chain("IWM", "call", "2026-11-20")
 
 
 @pytest.mark.fault("R18")
@@ -208,7 +208,7 @@ def test_a_contract_that_is_unknown_or_another_is_no_price(market: Simulator, re
 @pytest.mark.fault("R14")
 def test_what_was_malformed_is_counted(market: Simulator, rest: Rest) -> None:
     market.rest.script(CHAIN, Answer(200, {"status": "OK", "results": [a_row(), {"details": 5}, a_row(open_interest="x")]}))
-    assert len(rest.chain("call", "2026-11-20")) == 1
+    assert len(rest.chain("IWM", "call", "2026-11-20")) == 1
     assert rest.dropped == {"row: malformed": 2}
 
 

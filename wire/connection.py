@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import websocket
 
-from wire.transport import dial, retry_after, tls_context, within
+from wire.sockets import dial, tls_context, within
+from wire.transport import retry_after
 
 MAX_MESSAGE = 1 << 20
 MAX_FRAGMENTS = 4096

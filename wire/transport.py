@@ -1,8 +1,8 @@
 """The wire, wrapped once: total deadlines, size caps, one host, TLS always verified, no proxy, and errors that give nothing away.
 
 Rules:
-- `requests` bounds each read and not the whole: a server that drips a byte at a time can hold it for ever, and no library bounds a
-  name's lookup. Here every wait of a call (lookup, connect, TLS, headers, body) ends at the call's own deadline.
+- `requests` bounds each read and not the whole: a server that drips a byte at a time can hold it for ever. Here every wait of a call
+  ends at the call's own deadline, for its sockets are ours (`wire.sockets`).
 - A call knows whether a byte of its request left: `TryAgain.sent` False means that it certainly did not arrive.
 - Redirects are refused. Of an absolute URL, as in `next_url`, only path and query are used, always with our own base.
 - No exception of this module carries a URL, a header or a cause, for those carry keys.
@@ -13,22 +13,19 @@ from __future__ import annotations
 import email.utils
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager
-from functools import cache
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-import certifi
 import requests
 from msgspec import Struct
 from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as faults
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from wire.sockets import Call, Timed, dial, this_call, tls_context, within
 
 MAX_BYTES = 8_000_000
 CHUNK = 65_536
@@ -58,156 +55,7 @@ class Answer(Struct, frozen=True):
     body: bytes
 
 
-# --- the deadline ------------------------------------------------------------------------------------------------------
-
-
-class _Call(threading.local):
-    """What this thread is doing on the wire: until when, how much it may still read, and how far it has come."""
-
-    ends_at: float | None = None
-    bytes_left: float = float("inf")
-    unconnected: str | None = None
-    reused = False
-    sent = False
-    received = False
-
-    def left(self) -> float:
-        """Seconds until the deadline. TimeoutError when there are none."""
-        left = 3600.0 if self.ends_at is None else self.ends_at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline has passed")
-        return left
-
-    @property
-    def is_late(self) -> bool:
-        return self.ends_at is not None and time.monotonic() >= self.ends_at
-
-
-_call = _Call()
-
-
-@contextmanager
-def within(seconds: float, max_bytes: float = float("inf")) -> Iterator[_Call]:
-    """All that this thread waits for on our sockets meanwhile ends after `seconds` in all, or `max_bytes` read, by an OSError."""
-    _call.__dict__.clear()
-    _call.ends_at, _call.bytes_left = time.monotonic() + seconds, max_bytes
-    try:
-        yield _call
-    finally:
-        _call.ends_at, _call.bytes_left = None, float("inf")
-
-
-class _Timed:
-    """A socket whose waits end with the call they belong to; outside of a call it has its own time-out, as any other."""
-
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        self._hurry()
-        data: bytes = super().recv(buflen, flags)  # type: ignore[misc]
-        self._count(len(data))
-        return data
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        self._hurry()
-        size: int = super().recv_into(buffer, nbytes or 0, flags)  # type: ignore[misc]
-        self._count(size)
-        return size
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        self._hurry()
-        _call.sent = True
-        size: int = super().send(data, flags)  # type: ignore[misc]
-        return size
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        self._hurry()
-        _call.sent = True
-        super().sendall(data, flags)  # type: ignore[misc]
-
-    def _hurry(self) -> None:
-        if _call.ends_at is not None:
-            self.settimeout(_call.left())  # type: ignore[attr-defined]
-
-    @staticmethod
-    def _count(size: int) -> None:
-        _call.received = _call.received or size > 0
-        _call.bytes_left -= size
-        if _call.bytes_left < 0:
-            raise OSError("more than was asked for")
-
-
-class _Socket(_Timed, socket.socket):
-    pass
-
-
-class _TlsSocket(_Timed, ssl.SSLSocket):
-    pass
-
-
-@cache
-def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """Certificates and names are verified, against certifi's authorities or those of `ca_file`. One for all connections."""
-    context = ssl.create_default_context(cafile=ca_file or certifi.where())
-    context.sslsocket_class = _TlsSocket
-    return context
-
-
-# --- connecting --------------------------------------------------------------------------------------------------------
-
-_lookups: dict[tuple[str, int], Future[list[Any]]] = {}
-_lookups_lock = threading.Lock()
-
-
-def _addresses(host: str, port: int) -> list[Any]:
-    """What getaddrinfo says, within the call's deadline: a lookup that hangs is left to itself, and shared by who asks next."""
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        pass
-    with _lookups_lock:
-        lookup = _lookups.get((host, port))
-        if lookup is None:
-            lookup = _lookups[host, port] = Future()
-            threading.Thread(target=_look_up, args=(host, port, lookup), name="lookup", daemon=True).start()
-    return lookup.result(_call.left())
-
-
-def _look_up(host: str, port: int, lookup: Future[list[Any]]) -> None:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as fault:
-        lookup.set_exception(socket.gaierror(type(fault).__name__))
-    else:
-        lookup.set_result(found)
-    finally:
-        with _lookups_lock:
-            del _lookups[host, port]
-
-
-def dial(host: str, port: int) -> socket.socket:
-    """A connected socket, within the call's deadline. ConnectionError with a plain reason."""
-    reason = "no connection within the deadline"
-    try:
-        addresses = _addresses(host, port)
-        for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            made = _Socket(family, kind, protocol)
-            try:
-                made.settimeout(_call.left() / (len(addresses) - index))
-                made.connect(address)
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                made.settimeout(_call.left())  # the TLS handshake takes this for its whole
-            except TimeoutError:
-                made.close()
-            except OSError:
-                made.close()
-                reason = "no connection"
-            else:
-                return made
-    except socket.gaierror:
-        reason = "the host's name cannot be resolved"
-    except TimeoutError:
-        pass
-    _call.unconnected = reason
-    raise ConnectionError(reason)
+# --- over sockets of ours ---------------------------------------------------------------------------------------------
 
 
 class _Dialled:
@@ -218,8 +66,13 @@ class _Dialled:
     def _new_conn(self) -> socket.socket:
         return dial(self.host, self.port)  # type: ignore[attr-defined]
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle connection is still there. That it can be read, as urllib3 asks, may be TLS's own doing."""
+        return isinstance(self.sock, Timed) and self.sock.is_open()
+
     def request(self, *args: Any, **kwargs: Any) -> None:
-        _call.reused = self.sock is not None
+        this_call.reused = self.sock is not None
         super().request(*args, **kwargs)  # type: ignore[misc]
 
 
@@ -252,12 +105,18 @@ class _Adapter(HTTPAdapter):
         """The context has its authorities: requests would read their file again for every connection, which takes 13 ms."""
         conn.cert_reqs = "CERT_REQUIRED"
 
+    def pool(self, url: str) -> HTTPConnectionPool:
+        """The pool that requests to this URL take their connection from."""
+        pool: Any = self.get_connection_with_tls_context(requests.Request("GET", url).prepare(), verify=True)
+        self.cert_verify(pool, url, verify=True, cert=None)
+        return pool  # type: ignore[no-any-return]
+
 
 # --- the client --------------------------------------------------------------------------------------------------------
 
 
 class Http:
-    """Requests to one host. Use it from one thread: it keeps its connection open from one request to the next.
+    """Requests to one host. Use it from one thread, but for `renew`: it keeps its connection open from one request to the next.
 
     Every method gives an Answer, whatever its status but a redirect, or raises TryAgain or Refused within `deadline_s` seconds.
     `allowed_hosts`: whom an absolute URL may name beside ourselves; it is our own base that is asked all the same.
@@ -280,9 +139,9 @@ class Http:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers.update({"User-Agent": "iwm-5-vwap", "Accept-Encoding": "gzip", **(headers or {})})
-        adapter = _Adapter(tls_context(ca_file))
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._adapter = _Adapter(tls_context(ca_file))
+        self._session.mount("http://", self._adapter)
+        self._session.mount("https://", self._adapter)
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
         """An idle connection that turns out to be dead is replaced in silence, once."""
@@ -299,6 +158,26 @@ class Http:
     def delete(self, path: str) -> Answer:
         """Sent once."""
         return self._ask("DELETE", self._url(path))
+
+    def renew(self) -> bool:
+        """Open a new connection, TLS and all, in the place of the kept one, and ask nothing over it; whether it could be had.
+
+        From any thread, within `deadline_s`: a request that comes meanwhile waits for nothing and opens its own.
+        """
+        nothing = faults.HTTPError, requests.RequestException, OSError, ValueError
+        with within(self.deadline_s) as call, suppress(*nothing):
+            pool = self._adapter.pool(self.base_url)
+            connection = pool._get_conn()
+            connection.close()
+            try:
+                connection.connect()
+                call.received = True
+            except BaseException:
+                connection.close()
+                raise
+            finally:
+                pool._put_conn(connection)
+        return call.received
 
     def close(self) -> None:
         """Let go of the connection; the next request opens another."""
@@ -327,7 +206,7 @@ class Http:
             raise Refused(f"redirected ({outcome.status}): never followed, the key stays with its host", outcome.status)
         return outcome
 
-    def _once(self, call: _Call, method: str, url: str, request: Mapping[str, Any]) -> Answer | TryAgain:
+    def _once(self, call: Call, method: str, url: str, request: Mapping[str, Any]) -> Answer | TryAgain:
         """One try. Faults are returned and not raised: what is raised while another is handled would carry it along."""
         try:
             with self._session.request(
@@ -346,7 +225,7 @@ class Http:
             parts.append(part)
         return b"".join(parts)
 
-    def _meaning(self, call: _Call, fault: Exception) -> str:
+    def _meaning(self, call: Call, fault: Exception) -> str:
         """What went wrong; the fault's own words are not used, for they hold the URL."""
         if call.unconnected is not None:
             return call.unconnected

@@ -117,6 +117,26 @@ export function gates(list) {
   );
 }
 
+// A card for each other strategy that is on, made of what it says of itself.
+export function others(list) {
+  $("others").replaceChildren(
+    ...list.map((strategy) => {
+      const card = make("section", "", "card");
+      card.append(make("h2", strategy.name), make("p", strategy.why ? `No entry: ${strategy.why}` : "Nothing refuses an entry."));
+      const lights = make("table");
+      for (const gate of strategy.gates) {
+        const [mark, words] = LIGHTS[gate.light];
+        const name = make("td");
+        name.append(make("span", mark, "light"), make("span", words, "hidden"), make("span", gate.name));
+        if (gate.reason) name.append(make("span", gate.reason, "reason"));
+        lights.append(row([gate.number, name, gate.value, gate.wanted], gate.light));
+      }
+      card.append(lights);
+      return card;
+    }),
+  );
+}
+
 export function contracts(found) {
   set("skew", found.skew ? `IV skew ${found.skew}` : "");
   const numbers = (c) => [c.quote, c.size, c.spread, c.volume, c.interest, c.score];

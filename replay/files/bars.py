@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from replay.bars import NAMES, NS, VWAP_OUTSIDE, Floats, Ints, Seconds, calendar_of, days_of, sessions_of
+from replay.bars import NAMES, NS, VWAP_OUTSIDE, BarArrays, Floats, Ints, calendar_of, days_of, sessions_of
 from replay.files.stamps import stamps
 from replay.files.table import Table, numbers, tables
 from replay.show import ReplayError
@@ -83,7 +83,7 @@ class Account(Struct, frozen=True):
 class Filed(NamedTuple):
     """The bars of a file or folder, in order and each second once, and its account."""
 
-    bars: Seconds
+    bars: BarArrays
     account: Account
 
 
@@ -141,7 +141,7 @@ def _held(paths: tuple[Path, ...], symbol: str, _changed: tuple[int, ...]) -> He
     return Held(files_of, tuple(accounts))
 
 
-def joined(paths: Sequence[Path], symbol: str) -> Seconds:
+def joined(paths: Sequence[Path], symbol: str) -> BarArrays:
     """The bars of several files, in order of time. ReplayError where two of them hold the same seconds."""
     parts = sorted(((read(path, symbol).bars, path) for path in paths), key=lambda part: int(part[0].start[0]))
     for (before, one), (after, other) in pairwise(parts):
@@ -149,7 +149,7 @@ def joined(paths: Sequence[Path], symbol: str) -> Seconds:
             raise ReplayError(f"{one} and {other} hold the same seconds")
     if len(parts) == 1:
         return parts[0][0]
-    return Seconds(*(np.concatenate([getattr(bars, name) for bars, _ in parts]) for name in ("start", *NAMES)))
+    return BarArrays(*(np.concatenate([getattr(bars, name) for bars, _ in parts]) for name in ("start", *NAMES)))
 
 
 _lock = Lock()
@@ -256,7 +256,7 @@ def sifted(file: str, raw: Raw, symbol: str, seconds: bool) -> Filed:
     bars = kept[traded]
     if not len(bars):
         raise ReplayError(f"{file} has no bar: nothing was traded ({told.words})")
-    return Filed(Seconds(raw.at[bars] // NS, *(raw.columns[name][bars] for name in NAMES)), told)
+    return Filed(BarArrays(raw.at[bars] // NS, *(raw.columns[name][bars] for name in NAMES)), told)
 
 
 def whose_of(file: str, raw: Raw, symbol: str, notes: list[str]) -> tuple[Mask, dict[str, int]]:

@@ -10,7 +10,7 @@ import contract_selector
 import risk_manager
 from desk import books, delivery, feed
 from desk.state import Held, Turn
-from desk.strategy import Check, MarketEvent, PutRight, Restored, Scene, Stalled, Status, Wants
+from desk.strategy import ChainWanted, Check, MarketEvent, PutRight, Restored, Scene, Stalled, Status, Wants
 from events import (
     AnyEvent,
     BarClosed,
@@ -48,6 +48,7 @@ CUTOFF_REMINDER_S = 300.0
 APART_PATIENCE_S = 10.0
 MAX_SKEW_S = 2.0
 PROFILE_AHEAD_S = 3600.0
+PUTS_POLL_S = 60.0
 
 Own = Turn[Memory]
 
@@ -59,7 +60,11 @@ class Vwap:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.wants = Wants((config.symbol, config.leader), (config.symbol,))
+        chains = (
+            ChainWanted(config.symbol, "call", config.chain_poll_seconds),
+            ChainWanted(config.symbol, "put", PUTS_POLL_S),
+        )
+        self.wants = Wants((config.symbol, config.leader), (config.symbol,), chains)
         self.memory = Memory()
         self.iwm = Underlying(config)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from dashboard import frame
 from dashboard.chart import columns, since
+from dashboard.health import Health
 from dashboard.latency import latencies
 from dashboard.page import Corrected
 from dashboard.view import View, look
+from desk.strategy import Status
 from edges.inbox import Inbox
 from events import Bar, BarClosed, OperatorSpoke
+from signals import Gate
 from tests.kit.deskbench import OTHER, Bench, row
 
 
@@ -121,3 +125,13 @@ def test_latencies_are_kept_after_an_alert_is_done_with() -> None:
     assert accepted is not None
     assert accepted.count == 1
     assert latencies(state, "acknowledged") is None
+
+
+def test_another_strategy_that_is_on_has_a_card_of_its_own_and_none_where_vwap_is_alone() -> None:
+    bench = Bench().ready()
+    view = seen(bench)
+    other = Status("ten", refusal="no chain yet", gates=(Gate(1, "early", False, 9.5, 10.0, -0.5, "not ten yet"),))
+    assert frame.sections(bench.config, view, Health("ok"), [])["others"] == []
+    (card,) = frame.sections(bench.config, replace(view, statuses=(*view.statuses, other)), Health("ok"), [])["others"]
+    assert (card["name"], card["why"]) == ("ten", "no chain yet")
+    assert [(gate["name"], gate["light"], gate["reason"]) for gate in card["gates"]] == [("early", "no", "not ten yet")]

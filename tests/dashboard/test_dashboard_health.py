@@ -144,7 +144,7 @@ def test_health_over_the_wire_is_503_with_its_reason(site: Open) -> None:
 
 def test_the_metrics_say_what_the_desk_knows(site: Open) -> None:
     place = site(bench=Bench(HEALTH_PORT="0").bought())
-    place.work.decided([HalfSecondPassed(at=1.0)] * 3, 0.002, 0.001)
+    place.work.decided([HalfSecondPassed(at=1.0)] * 3, 0.002, 0.001, {"vwap": 0.001})
     families = {family.name: family for family in text_string_to_metric_families(place.get("/metrics").text)}
     one = {name: family.samples[0].value for name, family in families.items() if family.samples}
     assert one["desk_position_open"] == 1
@@ -159,7 +159,7 @@ def test_the_metrics_say_what_the_desk_knows(site: Open) -> None:
 def test_every_series_of_the_grafana_dashboard_exists(site: Open) -> None:
     place = site(bench=Bench(HEALTH_PORT="0").bought())
     place.bench.quote(500, 510)
-    place.work.decided([HalfSecondPassed(at=1.0)], 0.002, 0.001)
+    place.work.decided([HalfSecondPassed(at=1.0)], 0.002, 0.001, {"vwap": 0.001})
     told = place.show().get("/metrics").text
     board = json.loads((Path(__file__).parents[2] / "dashboard" / "grafana.json").read_text())
     for panel in board["panels"]:

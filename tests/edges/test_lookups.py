@@ -26,6 +26,7 @@ from simulator.http import Answer
 from simulator.servers import Simulator
 from tests.kit.ears import Ears
 from utils import SessionCalendar, SharedClock
+from wire.budget import Budget
 
 DAY = date(2026, 11, 20)
 AGGS, STATUS = r"/v2/aggs/", r"/v1/marketstatus/now"
@@ -73,7 +74,7 @@ def start(market: Simulator) -> Iterator[Start]:
     def starter(clock: HostClock | None = None, **more: str) -> tuple[Errands, Ears]:
         ears = Ears()
         config = Config.from_env(market.environment(market.clock_file.parent / "data", **more))
-        started.append(Errands(ears, config, clock or market.clock, SessionCalendar(DAY)))
+        started.append(Errands(ears, config, clock or market.clock, SessionCalendar(DAY), Budget()))
         started[-1].start()
         return started[-1], ears
 

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from config import Config
 from desk import outbox
-from edges import phone
+from edges import edge, phone
 from edges.phone import Phone, PhoneLane
 from events import AlertDelivered, AlertFailed, AnyEvent, CancelReceipt, CheckPhone, Deliver, PollReceipt, TakeBack
 from simulator.http import Answer
@@ -609,6 +609,48 @@ def test_a_lane_that_takes_over_says_what_waited_and_not_what_was_taken_back(pus
     fresh.stop()
     fresh.join(5.0)
     assert posts(push) == 1
+
+
+def test_while_a_position_is_open_its_sell_finds_a_fresh_connection_over_which_nothing_was_asked(
+    push: PushServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "STUCK_S", 0.12)  # it looks up from its box every 20 ms
+    monkeypatch.setattr(phone, "WARM_S", 0.1)
+    heard: queue.Queue[AnyEvent] = queue.Queue()
+    holds = threading.Event()
+    lane = PhoneLane(heard.put, settings_for(push), HandClock(), "phone sell", holds.is_set)
+    lane.start()
+    try:
+        assert not push.peak_connections
+        holds.set()
+        until(lambda: push._count >= 3, 5.0, "a connection made ready again and again")
+        assert not push.requests
+        monkeypatch.setattr(phone, "WARM_S", 60.0)
+        until(lambda: not [one for one in threading.enumerate() if one.name == "phone warm"], 5.0, "the last renewal's end")
+        ready = push._count
+        lane.put(SELL)
+        assert isinstance(heard.get(timeout=5.0), AlertDelivered)
+        assert [request.connection for request in push.requests] == [ready]
+        until(lambda: list(push._open) == [ready], 5.0, "the end of those before it")
+    finally:
+        lane.stop()
+
+
+def test_without_a_position_no_connection_is_made_ready(push: PushServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "STUCK_S", 0.12)
+    monkeypatch.setattr(phone, "WARM_S", 0.0)
+    asked = threading.Event()
+
+    def holds() -> bool:
+        asked.set()
+        return False
+
+    lane = PhoneLane(queue.Queue[AnyEvent]().put, settings_for(push), HandClock(), "phone sell", holds)
+    lane.start()
+    assert asked.wait(5)
+    lane.stop()
+    lane.join(5)
+    assert not push.peak_connections
 
 
 def test_an_emergency_that_is_cancelled_rings_no_more(push: PushServer) -> None:

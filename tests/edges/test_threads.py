@@ -14,7 +14,7 @@ import pytest
 
 import polygon_client
 from config import Config
-from edges.chain import ChainPoller
+from edges.chain import ChainPoller, Wanted
 from edges.edge import STUCK_S, Edge
 from edges.quotes import Quotes
 from events import (
@@ -31,10 +31,16 @@ from simulator.http import Answer
 from simulator.servers import Simulator
 from tests.kit.ears import Ears
 from utils import SessionCalendar
+from wire.budget import Budget
 
 DAY = date(2026, 11, 20)
 CONTRACT = "O:IWM261120C00220000"
 CHAIN, ONE = r"/options/IWM$", r"/options/IWM/O:"
+
+
+def wanted(config: Config) -> list[Wanted]:
+    """The chains that vwap wants."""
+    return [("IWM", "call", config.chain_poll_seconds), ("IWM", "put", 60.0)]
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def settings(market: Simulator, **more: str) -> Config:
 def quotes(market: Simulator, edges: list[Edge]) -> Callable[..., tuple[Quotes, Ears]]:
     def start(**more: str) -> tuple[Quotes, Ears]:
         ears = Ears()
-        edges.append(Quotes(ears, settings(market, **more), market.clock))
+        edges.append(Quotes(ears, settings(market, **more), market.clock, Budget()))
         edges[-1].start()
         return edges[-1], ears  # type: ignore[return-value]
 
@@ -72,7 +78,9 @@ def quotes(market: Simulator, edges: list[Edge]) -> Callable[..., tuple[Quotes, 
 
 def poller(market: Simulator, edges: list[Edge], **more: str) -> Ears:
     ears, calendar = Ears(), SessionCalendar(DAY)
-    edges.append(ChainPoller(ears, settings(market, **more), market.clock, calendar.at))
+    edges.append(
+        ChainPoller(ears, settings(market, **more), market.clock, calendar.at, wanted(settings(market, **more)), Budget())
+    )
     edges[-1].start()
     return ears
 
@@ -94,7 +102,7 @@ def test_the_calls_are_asked_for_every_ten_seconds_and_the_puts_every_minute(mar
     calls = [at - began for at in asked(market, "call")]
     assert all(8 < after - before < 20 for before, after in pairwise(calls[1:]))
     assert 4 <= len(asked(market, "call")) / len(asked(market, "put")) <= 6.5
-    first = ears.of(ChainArrived)[0]
+    first = next(event for event in ears.of(ChainArrived) if event.right == "call")
     assert (first.right, first.expiration, len(first.rows)) == ("call", "2026-11-20", 81)
     assert first.asked_at <= first.at
 
@@ -118,8 +126,8 @@ def test_an_edge_with_nothing_to_do_sleeps(edges: list[Edge], market: Simulator)
     looked: list[float] = []
     market.set_clock(at=wall_time(20, 0), speed=1.0)
     config = settings(market)
-    edges.append(ChainPoller(Ears(), config, market.clock, lambda at: looked.append(at)))
-    edges.append(Quotes(Ears(), config, market.clock))
+    edges.append(ChainPoller(Ears(), config, market.clock, lambda at: looked.append(at), wanted(config), Budget()))
+    edges.append(Quotes(Ears(), config, market.clock, Budget()))
     before = time.process_time()
     for edge in edges:
         edge.start()
@@ -206,7 +214,8 @@ def test_pages_that_are_slow_without_end_are_left_before_the_thread_looks_dead(
     market.rest.script(CHAIN, Answer(delay_s=0.12), forever=True)
     ears = poller(market, edges)
     assert "never end" in ears.wait_for(ChainFailed).reason
-    assert len(market.rest.requests) <= 5
+    assert len(asked(market, "call")) <= 5
+    assert len(asked(market, "put")) <= 5
 
 
 # --- quotes ------------------------------------------------------------------------------------------------------------
@@ -300,7 +309,7 @@ def test_whoever_replaces_the_one_who_follows_a_position_follows_it(
     dead.stop()
     dead.join(5.0)
     heard = Ears()
-    edges.append(Quotes(heard, settings(market), market.clock))
+    edges.append(Quotes(heard, settings(market), market.clock, Budget()))
     edges[-1].inherit(dead)
     edges[-1].start()
     assert heard.wait_for(QuoteSeen).contract == CONTRACT
@@ -312,13 +321,14 @@ def test_a_thousand_failed_refreshes_and_a_hung_one_leave_no_thread_behind(
 ) -> None:
     edge, ears = quotes(HTTP_TIMEOUT_SECONDS="0.5")
     names = tuple(f"O:IWM261120C00{strike}000" for strike in (219, 220, 221))
-    edge.put(RefreshQuotes(0, names))
-    ears.wait_for(QuotesArrived)
+    for ticket in range(30):  # until every hand has had something to do
+        edge.put(RefreshQuotes(ticket, names))
+    ears.wait_for(QuotesArrived, 30, timeout_s=60)
     threads_before = threading.active_count()
     market.rest.down()
-    for ticket in range(1, 1001):
+    for ticket in range(30, 1030):
         edge.put(RefreshQuotes(ticket, names))
-    ears.wait_for(QuotesArrived, 1001, timeout_s=60)
+    ears.wait_for(QuotesArrived, 1030, timeout_s=60)
     assert threading.active_count() <= threads_before
     market.rest.up()
     market.rest.script(ONE, Answer(hang=True), forever=True)

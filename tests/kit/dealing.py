@@ -1,7 +1,6 @@
 """A desk with a broker on the bench: a real ledger, a paper broker, and a strategy that buys once and sells at a target.
 
-`OrderBench` leads what the desk asks of its broker to it, and the answers back, in one thread; `die` ends a life at any moment, and the
-next begins from the ledger alone, with the broker as it then is.
+`OrderBench` leads what the desk asks of its broker to it, and the answers back, in one thread; each life begins from the ledger alone.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from desk import orders, trades
 from desk.state import Turn
 from desk.strategy import MarketEvent, PutRight, Scene, Status, Wants
 from disk import audit, book, schema
+from edges.scribe import latest
 from events import (
     AlertDelivered,
     AnyAction,
@@ -41,6 +41,7 @@ from events import (
     Order,
     OrderAnswered,
     OrderSeen,
+    Part,
     PhoneChecked,
     PlaceOrder,
     Quote,
@@ -67,7 +68,8 @@ class Tiny:
 
     name = "tiny"
 
-    def __init__(self, mode: Mode = "paper", units: int = 2, limit: int = 1440) -> None:
+    def __init__(self, mode: Mode = "paper", units: int = 2, limit: int = 1440, contract: str = CALL) -> None:
+        self.contract = contract
         self.wants = Wants((), (), mode=mode, prefix="TY")
         self.memory = TinyMemory()
         self.mode, self.units, self.limit = mode, units, limit
@@ -107,7 +109,7 @@ class Tiny:
             return
         self.wish = False
         trade_id = orders.next_trade_id(turn, "TY")
-        leg = Leg(CALL, "buy", opens=True)
+        leg = Leg(self.contract, "buy", opens=True)
         out_by = None if self.out_by_s is None else turn.at + self.out_by_s
         trade = BrokerTrade(
             trade_id, self.name, self.mode, "IWM", DAY.isoformat(), (leg,), self.units, turn.at,
@@ -135,16 +137,23 @@ class Tiny:
 
 
 class OrderBench:
-    """`broker` may be replaced between lives; `disk` None: it does not answer, False: it refuses. `lost` drops what it says True to."""
+    """`disk` None: it does not answer, False: it refuses. `lost` drops the actions and events that it says True to."""
 
-    def __init__(self, broker: Callable[[OrderBench], Broker] | None = None, day: date = DAY, **settings: str) -> None:
+    def __init__(
+        self,
+        broker: Callable[[OrderBench], Broker] | None = None,
+        day: date = DAY,
+        strategy: Tiny | None = None,
+        now: float | None = None,
+        **settings: str,
+    ) -> None:
         self.config = Config.from_env({**KEYS, **settings})
         self.day = day
         self.calendar = SessionCalendar(day)
         session = self.calendar.on(day)
         assert session is not None
         self.session = session
-        self.now = session.open_at + 3600.0
+        self.now = session.open_at + 3600.0 if now is None else now
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         schema.upgrade(self.connection)
         self.disk: bool | None = True
@@ -152,9 +161,10 @@ class OrderBench:
         self.make = broker or (lambda bench: Paper(lambda: bench.now, Rules(), bench.paper_fills()))
         self.actions: list[AnyAction] = []
         self.waiting: list[Commit] = []
+        self.owed: list[Part] = []
         self.delivered: list[Deliver] = []
         self.placed: list[Order] = []
-        self.tiny = Tiny()
+        self.tiny = strategy or Tiny()
         self.begin()
 
     def paper_fills(self) -> list[Any]:
@@ -163,7 +173,7 @@ class OrderBench:
     def begin(self, strategy: Tiny | None = None) -> None:
         """A new life, from what the ledger has."""
         self.tiny = strategy or self.tiny
-        self.waiting = []
+        self.waiting, self.owed = [], []
         self.broker = self.make(self)
         remembered = book.load(self.connection, self.now)
         self.desk = build(self.config, self.calendar, remembered, [self.tiny])
@@ -212,14 +222,25 @@ class OrderBench:
         return []
 
     def write(self, commit: Commit) -> list[AnyEvent]:
+        """As the scribe does: what the disk refused is written ahead of the next commit, and nothing out of order."""
         if self.disk is None:
             self.waiting.append(commit)
             return []
+        parts = [*self.owed, *commit.parts]
         if not self.disk:
+            self.owed = latest(parts)
             return [CommitFailed(at=self.now, commit=commit.commit, reason="the disk is full")]
-        refused = book.write(self.connection, commit.parts)
+        self.owed = []
+        refused = book.write(self.connection, parts)
         assert not refused, refused
         return [Committed(at=self.now, commit=commit.commit, refused=refused)]
+
+    def flush(self) -> None:
+        """What waited for the disk is written now."""
+        waiting, self.waiting = self.waiting, []
+        for commit in waiting:
+            for event in self.write(commit):
+                self.put(event)
 
     def tick(self, seconds: float = 0.5) -> None:
         end = self.now + seconds

@@ -27,9 +27,9 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 class Relay:
-    """Listens on `port` and passes everything on to `to_port`, until it is told otherwise. `passed`: the server's bytes."""
+    """Listens on `port` and passes everything on to loopback's `to_port`, until it is told otherwise. `passed`: the server's bytes."""
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, to_port: int, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.to_port = to_port
         self.hole = False
         self.delay_s = 0.0
@@ -39,7 +39,7 @@ class Relay:
         self.passed = 0
         self._cut_at: int | None = None
         self._pairs: list[Pair] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, port))
         self.port = int(self._listener.getsockname()[1])
         _thread(self._accept)
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay import kernel, made, options, paths, setting
-from replay.bars import Seconds, opening_price, true_bars
+from replay.bars import BarArrays, opening_price, true_bars
 from replay.world import Modelled
 from strategies.vwap.page import look_at
 
@@ -22,13 +22,13 @@ LOOSE = {
 SPAN_S = 2_400
 
 
-def day_of(seed: int, begins_s: int = 0) -> paths.Day:
+def day_of(seed: int, begins_s: int = 0) -> paths.SessionBars:
     day = made.session_of(seed, SESSION)
     start, end = SESSION.open_at + begins_s, SESSION.open_at + SPAN_S
-    return paths.Day(SESSION, day.own.between(start, end), day.leader.between(start, end), day.profile, seed=seed)
+    return paths.SessionBars(SESSION, day.own.between(start, end), day.leader.between(start, end), day.profile, seed=seed)
 
 
-def spiked(bars: Seconds, places: list[int], by: float) -> Seconds:
+def spiked(bars: BarArrays, places: list[int], by: float) -> BarArrays:
     """The bars with closes that are off by a part of themselves at these places."""
     close = bars.close.copy()
     at = np.array([place for place in places if place < len(close)], dtype=np.int64)
@@ -36,7 +36,7 @@ def spiked(bars: Seconds, places: list[int], by: float) -> Seconds:
     return replace(bars, close=close, high=np.maximum(bars.high, close), low=np.minimum(bars.low, close))
 
 
-def three_ways(day: paths.Day, delay_s: float = 0.0) -> tuple[paths.Result, paths.Result, paths.Result]:
+def three_ways(day: paths.SessionBars, delay_s: float = 0.0) -> tuple[paths.Result, paths.Result, paths.Result]:
     config = setting.config_of(LOOSE)
     eager = paths.live_through(config, CALENDAR, day, delay_s, eager=True)
     lazy = paths.live_through(config, CALENDAR, day, delay_s)

@@ -26,7 +26,7 @@ def test_nothing_is_drawn_over_a_gap() -> None:
     made_up = made.session_of(3, SESSION)
     own = made_up.own.between(SESSION.open_at, SESSION.open_at + 1200)
     hole = own.take((own.start < SESSION.open_at + 500) | (own.start >= SESSION.open_at + 800))
-    told = list(readings(setting.config_of({}), paths.Day(SESSION, hole, made_up.leader, made_up.profile)))
+    told = list(readings(setting.config_of({}), paths.SessionBars(SESSION, hole, made_up.leader, made_up.profile)))
     figure = session_figure(told, (), [(SESSION.open_at + 500.0, SESSION.open_at + 800.0)])
     close = next(line for line in figure.axes[0].lines if line.get_label() == "close")
     assert np.isnan(close.get_ydata()).sum() == 1

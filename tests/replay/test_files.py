@@ -15,7 +15,7 @@ import pytest
 
 from replay import made, store
 from replay.__main__ import main as replay
-from replay.bars import NAMES, Seconds, write
+from replay.bars import NAMES, BarArrays, write
 from replay.quotes import beyond
 from replay.setting import config_of
 
@@ -175,9 +175,9 @@ def test_a_folder_is_read_and_two_files_with_the_same_seconds_are_not(
     assert "folder without" in told(capsys, "run", tmp_path / "empty", code=2)["error"]
 
 
-def seconds_of(given: list[list[float]]) -> Seconds:
+def seconds_of(given: list[list[float]]) -> BarArrays:
     at, *columns = (np.array(column) for column in zip(*given, strict=True))
-    return Seconds(at // 10**9, *(column.astype(float) for column in columns))
+    return BarArrays(at // 10**9, *(column.astype(float) for column in columns))
 
 
 UNITS: dict[str, Callable[[int], str]] = {

@@ -12,7 +12,7 @@ import pytest
 
 from replay import made, options
 from replay.__main__ import main as replay
-from replay.bars import NS, Seconds, kept, write
+from replay.bars import NS, BarArrays, kept, write
 from replay.files.bars import read
 from replay.show import ReplayError
 from utils import clock_text
@@ -160,11 +160,11 @@ def test_a_file_that_cannot_be_used_is_a_plain_error(
 def test_bars_survive_the_way_through_a_file_and_may_come_unsorted(tmp_path: Path) -> None:
     bars = made.session_of(2, SESSION).own.between(SESSION.open_at, SESSION.open_at + 50)
     shuffled = np.random.default_rng(1).permutation(50)
-    mixed = Seconds(*(getattr(bars, name)[shuffled] for name in Seconds.__slots__))
+    mixed = BarArrays(*(getattr(bars, name)[shuffled] for name in BarArrays.__slots__))
     write(tmp_path / "mixed.parquet", mixed)
     again, account = read(tmp_path / "mixed.parquet", "IWM")
     assert (account.rows, account.used) == (50, 50)
-    assert all(np.array_equal(getattr(again, name), getattr(bars, name)) for name in Seconds.__slots__)
+    assert all(np.array_equal(getattr(again, name), getattr(bars, name)) for name in BarArrays.__slots__)
     with pytest.raises(ReplayError, match="not there"):
         read(tmp_path / "none.csv", "IWM")
 

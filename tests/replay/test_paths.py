@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay import kernel, made, options, paths, setting
-from replay.bars import Seconds, calendar_of, sessions_of
+from replay.bars import BarArrays, calendar_of, sessions_of
 from replay.files.bars import read
 from replay.world import Modelled, World, useful_polls
 from simulator.chain import ChainModel
@@ -42,12 +42,12 @@ SETTINGS = (
 )
 
 
-def made_day(seed: int, which: int = 0) -> paths.Day:
+def made_day(seed: int, which: int = 0) -> paths.SessionBars:
     day = made.session_of(seed, SESSIONS[which])
-    return paths.Day(day.session, day.own, day.leader, day.profile, seed=seed)
+    return paths.SessionBars(day.session, day.own, day.leader, day.profile, seed=seed)
 
 
-def both(given: dict[str, str], day: paths.Day, delay_s: float = 0.0) -> tuple[paths.Result, paths.Result]:
+def both(given: dict[str, str], day: paths.SessionBars, delay_s: float = 0.0) -> tuple[paths.Result, paths.Result]:
     config = setting.config_of(given)
     calendar = CALENDAR if day.session.date.year == 2026 else calendar_of(day.session.date, day.session.date)
     lived = paths.result_of(paths.live_through(config, calendar, day, delay_s))
@@ -98,13 +98,13 @@ def test_the_future_changes_nothing_before_it() -> None:
     for cut in (4_000, 11_700, 20_000):
         at = day.session.open_at + cut
 
-        def mixed(ours: Seconds, theirs: Seconds, at: int = at) -> Seconds:
+        def mixed(ours: BarArrays, theirs: BarArrays, at: int = at) -> BarArrays:
             before, after = ours.between(0, at), theirs.between(at, 2**60)
             scale = before.close[-1] / after.close[0]
             prices = {name: getattr(after, name) * scale for name in ("open", "high", "low", "close", "vwap")}
             after = replace(after, **prices)
-            return Seconds(
-                *(np.concatenate([getattr(part, name) for part in (before, after)]) for name in Seconds.__slots__)
+            return BarArrays(
+                *(np.concatenate([getattr(part, name) for part in (before, after)]) for name in BarArrays.__slots__)
             )
 
         changed = day._replace(own=mixed(day.own, other.own), leader=mixed(day.leader, other.leader))
@@ -126,7 +126,7 @@ def streamed(config_given: dict[str, str], seed: int, frames: list[tuple[float, 
     truth = {frame[1]: frame for frame in frames}
     final = sorted(truth.values(), key=lambda frame: frame[1])
     starts, closes = np.array([f[1] for f in final]), np.array([f[2] for f in final])
-    own = Seconds(starts, closes, closes, closes, closes, np.array([f[3] for f in final]), np.array([f[4] for f in final]))
+    own = BarArrays(starts, closes, closes, closes, closes, np.array([f[3] for f in final]), np.array([f[4] for f in final]))
     day = day._replace(own=own)
     others = setting.stream_of(day.leader, 0.0)
     quick = paths.fast(config, paths.heard(day, kernel.Stream(at, start, close, volume, vwap), others))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from wire.transport import Http, TryAgain, tls_context
+from wire.sockets import tls_context
+from wire.transport import Http, TryAgain
 
 
 @pytest.fixture
@@ -90,3 +92,35 @@ def test_the_authorities_are_read_once_and_not_on_the_way_of_an_alert(
     assert len(read) == 1
     assert tls_context(file).verify_mode == ssl.CERT_REQUIRED
     assert tls_context(file).check_hostname
+
+
+def test_over_tls_a_renewed_connection_is_ready_and_its_tickets_are_not_taken_for_an_end(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    """TLS 1.3 sends session tickets behind the handshake: whoever asks only whether the socket can be read takes it for closed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    authority.issue_cert("localhost").configure_cert(context)
+    heard: list[bytes] = []
+    with socket.create_server(("localhost", 0)) as listener:
+
+        def serve() -> None:
+            one, _ = listener.accept()
+            with context.wrap_socket(one, server_side=True) as wrapped:
+                while data := wrapped.recv(1000):
+                    heard.append(data)
+                    if not b"".join(heard).endswith(b"a=b"):
+                        continue
+                    wrapped.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        http = Http(f"https://localhost:{listener.getsockname()[1]}", 5.0, ca_file=written(authority, tmp_path))
+        assert http.renew()
+        for _ in range(2):
+            assert http.post("/x", {"a": "b"}).status == 200
+        http.close()
+        serving.join(5.0)
+    assert b"".join(heard).count(b"POST /x") == 2, (
+        "the server takes no second connection: all went over the one that was made ready"
+    )

@@ -253,6 +253,66 @@ def test_one_connection_serves_request_after_request(server: Echo) -> None:
     assert {request.connection for request in server.requests} == {1}
 
 
+def test_a_renewed_connection_is_the_one_that_the_next_request_goes_over(server: Echo) -> None:
+    http = client(server)
+    assert http.renew()
+    assert http.post("/x", {"a": "b"}).status == 200
+    assert http.renew()
+    assert http.renew()
+    assert http.get("/x").status == 200
+    assert [request.connection for request in server.requests] == [1, 3]
+    server.wait_for(lambda: list(server._open) == [3])
+
+
+def test_a_renewed_connection_that_the_server_closed_meanwhile_costs_no_doubt(server: Echo) -> None:
+    http = client(server)
+    assert http.renew()
+    server.wait_for(lambda: server._open)
+    server.drop_connections()
+    server.wait_for(lambda: not server._open)
+    assert http.post("/x", {"a": "b"}).status == 200
+
+
+def test_no_request_waits_for_a_renewal_that_hangs(tmp_path: Path) -> None:
+    ca, file, hung = trustme.CA(), str(tmp_path / "ca.pem"), threading.Event()
+    ca.cert_pem.write_to_path(file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    with socket.create_server(("localhost", 0)) as listener:
+
+        def serve() -> None:
+            silent, _ = listener.accept()
+            hung.set()
+            one, _ = listener.accept()
+            with silent, context.wrap_socket(one, server_side=True) as wrapped:
+                wrapped.recv(1000)
+                wrapped.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                done.wait(5)
+
+        done = threading.Event()
+        threading.Thread(target=serve, daemon=True).start()
+        http = client(f"https://localhost:{listener.getsockname()[1]}", 4.0, ca_file=file)
+        renewed: list[bool] = []
+        renewal = threading.Thread(target=lambda: renewed.append(http.renew()))
+        renewal.start()
+        assert hung.wait(2)
+        began = time.monotonic()
+        assert http.post("/x", {"a": "b"}).status == 200
+        assert time.monotonic() - began < 2.0
+        assert renewal.is_alive()
+        done.set()
+        renewal.join(6)
+    assert renewed == [False]
+
+
+def test_a_connection_that_cannot_be_renewed_is_made_by_the_next_request(server: Echo) -> None:
+    http = client(server)
+    server.down()
+    assert not http.renew()
+    server.up()
+    assert http.post("/x", {"a": "b"}).status == 200
+
+
 # --- broken answers ----------------------------------------------------------------------------------------------------
 
 
