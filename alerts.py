@@ -13,15 +13,16 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
-import links
 from events import Alert, AlertKind, ChainRow, Mills, Position, Trade, WorkerStarted
-from utils import Session, clock_text, dollars, down_to_cent, new_york, signed_dollars
+from utils import Session, clock_text, contract_name, dollars, down_to_cent, new_york, signed_dollars
 
 if TYPE_CHECKING:
     from config import Config
 
 TITLE_LIMIT = 250
 TEXT_LIMIT = 1024
+URL_LIMIT = 512
+URL_TITLE_LIMIT = 100
 HEADINGS_MAX = 260  # kept free, so that a repeat has the same text under its headings
 AFTER_CLOSE_S = 900.0
 OPS_LIFE_S = 4 * 3600.0
@@ -103,6 +104,17 @@ def strike_text(strike: Mills) -> str:
     return plain(Decimal(strike).scaleb(-3)) + "c"
 
 
+def short(side: Position | Trade) -> str:
+    """`226C`: all of a contract that a lock screen has room for."""
+    return strike_text(side.strike).upper()
+
+
+def named(contract: str) -> str:
+    """`IWM 226C 20 Nov (O:IWM261120C00226000)`."""
+    name = contract_name(contract)
+    return contract if name == contract else f"{name} ({contract})"
+
+
 def signed_percent(part: Fraction) -> str:
     """`+0.7%`, `-15.2%`, `0.0%`."""
     return "0.0%" if part == 0 else f"{float(part):+.1%}"
@@ -164,10 +176,11 @@ def squeezed(lines: Iterable[str]) -> list[str]:
     return kept
 
 
-def with_heading(alert: Alert, heading: Iterable[str]) -> str:
-    """The alert's text under further first lines, within the limit; the id stays."""
+def with_heading(alert: Alert, heading: Iterable[str], url: str | None = None) -> str:
+    """The alert's text under further first lines and above a link, within the limit; link and id stay."""
     tail = f"\n#{alert.id}"
-    return fit("\n".join([*heading, alert.text.removesuffix(tail)]), TEXT_LIMIT, tail)
+    end = tail if url is None else f"\n\n👉 {url}{tail}"
+    return fit("\n".join([*heading, alert.text.removesuffix(tail)]), TEXT_LIMIT, end)
 
 
 def together(alerts: Sequence[Alert], *, at: float) -> Alert:
@@ -203,6 +216,7 @@ def buy(
     mid = (bid + ask) // 2
     vwap, momentum, z, relative = reading.vwap_60, reading.slope_pct_s, reading.volume_z, reading.relative_volume
     pay = down_to_cent(int(entry * (1 + Fraction(config.buy_max_chase_percent) / 100)))
+    void = clock_text(at + config.buy_void_seconds)
     lines = [
         joined(
             spot_text(config, reading.close),
@@ -226,14 +240,13 @@ def buy(
         f"💰 Entry ~{dollars(entry)} (mid {dollars(mid)} {signed_dollars(entry - mid)})",
         f"Spread {float(Fraction(ask - bid, mid)):.1%} | Size {quote.bid_size}×{quote.ask_size}" if mid else "",
         "",
-        f"⏱ {clock_text(at)} ET | pay ≤ {dollars(pay)} | void after {clock_text(at + config.buy_void_seconds)}",
+        f"⏱ {clock_text(at)} ET | pay ≤ {dollars(pay)} | void after {void}",
         f"⚠️ Hard Giveback {plain(config.max_giveback_percent)}% | Time Stop {clock_text(time_stop_at)[:5]} ET",
-        *way_in(config, position.id, at),
     ]
     return _alert(
         buy_id(position.id),
         "BUY",
-        f"🔥 {config.symbol} 0DTE CALL — BUY",
+        f"🔥 {config.symbol} 0DTE CALL — BUY {short(position)} ≤ {dollars(pay)} · void {void}",
         lines,
         at=at,
         trade_id=position.id,
@@ -263,19 +276,19 @@ def sell(
         "",
         f"📊 {trade.contract}",
         result(trade),
-        "" if trade.real_pnl is None else f"👤 Yours: {signed_dollars(trade.real_pnl)}",
+        "" if trade.real_pnl is None else f"👤 Your fills: {signed_dollars(trade.real_pnl)}",
         "",
         *lifetime(record),
         "",
         *(["⚠️ Stale price: the last bid known, look before you trust it"] if trade.stale else []),
         idle or (way_out(trade) if expired else "✅ Close at market / best bid"),
-        *way_in(config, trade.id, trade.closed_at),
     ]
-    action = "EXPIRED" if expired else "SELL"
+    icon, action = ("⌛", "EXPIRED") if expired else ("🚪", "SELL")
+    made = "unresolved" if trade.pnl is None else signed_dollars(trade.pnl)
     return _alert(
         sell_id(trade.id),
         "SELL",
-        f"{'⌛' if expired else '🚪'} {config.symbol} 0DTE CALL — {action}" + (" (not yours)" if idle else ""),
+        f"{icon} {config.symbol} 0DTE CALL — {action} {short(trade)} · {made}" + (" (not yours)" if idle else ""),
         lines,
         at=trade.closed_at,
         trade_id=trade.id,
@@ -289,12 +302,6 @@ def nothing_held(side: Position | Trade) -> str:
     if side.skipped:
         return "👤 You skipped it: nothing to close"
     return "" if side.real_exit is None else f"👤 You sold it at {dollars(side.real_exit)}: nothing to close"
-
-
-def way_in(config: Config, trade_id: str, at: float) -> list[str]:
-    """Where the owner may say what he did, or close by hand, for a quarter of an hour; nothing without PUBLIC_URL."""
-    found = links.link(config, trade_id, at)
-    return [] if found is None else ["", f"👉 {found}"]
 
 
 def result(trade: Trade) -> str:
@@ -314,7 +321,7 @@ def way_out(trade: Trade) -> str:
 def never_reached(config: Config, trade: Trade, record: Tally, *, at: float) -> Alert:
     """Behind a SELL that may have been heard: the BUY before it never was."""
     lines = [
-        f"The BUY of {trade.contract} at {clock_text(trade.opened_at)} ET failed: there is nothing to sell.",
+        f"The BUY of {named(trade.contract)} at {clock_text(trade.opened_at)} ET failed: there is nothing to sell.",
         "Its trade is not in the record.",
         "",
         *lifetime(record),
@@ -326,7 +333,7 @@ def never_reached(config: Config, trade: Trade, record: Tally, *, at: float) -> 
 
 
 def missed_buy(config: Config, position: Position | Trade, why: str, *, at: float) -> Alert:
-    told = f"{position.contract} at {clock_text(position.opened_at)} ET, ~{dollars(position.entry)}: {why}"
+    told = f"{named(position.contract)} at {clock_text(position.opened_at)} ET, ~{dollars(position.entry)}: {why}"
     lines = [told, "It was never announced: no position, no P&L. Do not buy it now."]
     return _alert(
         f"{position.id}-MISSED",
@@ -345,7 +352,7 @@ def missed_buy(config: Config, position: Position | Trade, why: str, *, at: floa
 
 def held(position: Position) -> list[str]:
     mark = "" if position.last_mark is None else f", last mark {dollars(position.last_mark)}"
-    told = [f"📊 {position.contract}", f"Entry {dollars(position.entry)}, peak {dollars(position.peak)}{mark}"]
+    told = [f"📊 {named(position.contract)}", f"Entry {dollars(position.entry)}, peak {dollars(position.peak)}{mark}"]
     return [*told, idle] if (idle := nothing_held(position)) else told
 
 
@@ -367,8 +374,7 @@ def blind(config: Config, position: Position, why: str, *, at: float, quoted: bo
     title = f"🙈 {config.symbol} stops cannot fire — CHECK BY HAND"
     going = "Stop loss, hard giveback and time stop go on while its quotes come."
     left = going if quoted else "Only the time stop still works."
-    lines = [f"No trusted price: {why}", left, *way_in(config, position.id, at)]
-    return _unwatched(position, "BLIND", title, *lines, at=at)
+    return _unwatched(position, "BLIND", title, f"No trusted price: {why}", left, at=at)
 
 
 def sight_restored(config: Config, position: Position, blind_s: float, *, at: float) -> Alert:
@@ -411,7 +417,7 @@ def of_orders(
 
 def resolved(config: Config, trade: Trade, record: Tally, *, at: float) -> Alert:
     """What a trade that had stayed unresolved was worth after all."""
-    lines = [f"📊 {trade.contract}", trade.detail, result(trade), "", *lifetime(record)]
+    lines = [f"📊 {named(trade.contract)}", trade.detail, result(trade), "", *lifetime(record)]
     return _ops(f"{trade.id} resolved", f"⌛ {config.symbol} 0DTE CALL — now resolved", *lines, at=at)
 
 
@@ -533,7 +539,7 @@ def summary(
     today = tuple(trades)
     pnls = [trade.pnl for trade in today if trade.pnl is not None]
     wins = sum(pnl > 0 for pnl in pnls)
-    ended_by = ", ".join(dict.fromkeys(trade.reason for trade in today))
+    ended_by = ", ".join(dict.fromkeys("manual" if trade.reason == "by hand" else trade.reason for trade in today))
     lines = [
         f"{len(today)} trade{'' if len(today) == 1 else 's'}" + (f", {wins}W-{len(pnls) - wins}L" if pnls else ""),
         f"Today {signed_dollars(sum(pnls))}" if pnls else "",

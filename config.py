@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 from setting import (
     HTTP_WORDS,
     SOCKET_WORDS,
+    SOUND_WORDS,
     ApiKey,
     ClockFile,
     Exact,
@@ -39,10 +40,12 @@ from setting import (
     Moment,
     PageToken,
     PhoneKey,
+    PublicUrl,
     Seconds,
     SecretUrl,
     SecretUrls,
     SocketUrl,
+    Sound,
     Switch,
     Symbols,
     Upper,
@@ -132,8 +135,11 @@ class Config(BaseModel):
     dashboard_token: PageToken | None = setting(
         PAGES, "Secret that opens page and actions", None, allowed="16 to 256 visible characters, no blanks"
     )
-    public_url: HttpBase | None = setting(
-        PAGES, "Where the page is seen from outside, for links in alerts", None, allowed=HTTP_WORDS
+    public_url: PublicUrl | None = setting(
+        PAGES,
+        "Where the page is seen from outside, for links in alerts",
+        None,
+        allowed=f"{HTTP_WORDS}, at most 400 characters",
     )
     heartbeat_url: SecretUrl | None = setting(
         PAGES, "Secret URL of a dead-man service, fetched every minute while all is well", None, allowed=HTTP_WORDS
@@ -185,6 +191,8 @@ class Config(BaseModel):
 
     buy_priority: Whole = setting(PHONE, "Pushover priority of a BUY; less than 1 would fall silent in quiet hours", 1, 1, 2)
     sell_priority: Whole = setting(PHONE, "Pushover priority of a SELL; 2 repeats until seen", 2, 1, 2)
+    buy_sound: Sound | None = setting(PHONE, "Sound of a BUY; empty: the phone's own", None, allowed=SOUND_WORDS)
+    sell_sound: Sound | None = setting(PHONE, "Sound of a SELL; empty: the phone's own", None, allowed=SOUND_WORDS)
     sell_expire_seconds: Whole = setting(PHONE, "How long an unseen SELL repeats", 600, 60, 10_800)
     buy_ttl_seconds: Whole = setting(PHONE, "How long a BUY may be tried", 20, 5, 120)
     buy_max_chase_percent: Exact = setting(PHONE, "'pay at most': above the assumed entry", Decimal(5), 0, 50)

@@ -1,5 +1,6 @@
-"""The link in an alert: a signed word that lets its owner act on one trade from the phone, for a quarter of an hour. Pure.
+"""The link of an alert: a signed word that lets its owner act on one trade from the phone. Pure.
 
+It is good until the next session opens, and so as long as there is anything to say of its trade; it is made when a message leaves.
 It stands behind the `#` of the address, which a browser keeps to itself: no server, proxy or log on the way ever sees it.
 """
 
@@ -13,15 +14,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from config import Config
+    from utils import Session
 
-LIFE_S = 900
+LONGEST_CLOSURE_S = 4 * 86_400
 
 
-def link(config: Config, trade_id: str, at: float) -> str | None:
-    """Where the owner may act on this trade; None without PUBLIC_URL (which needs DASHBOARD_TOKEN)."""
+def link(config: Config, trade_id: str, until: int) -> str | None:
+    """Where the owner may act on this trade before `until`; None without PUBLIC_URL (which needs DASHBOARD_TOKEN)."""
     if config.public_url is None or config.dashboard_token is None:
         return None
-    return f"{config.public_url}/act#{word(config.dashboard_token.get_secret_value(), trade_id, int(at) + LIFE_S)}"
+    return f"{config.public_url}/act#{word(config.dashboard_token.get_secret_value(), trade_id, until)}"
+
+
+def good_until(session: Session | None, now: float) -> int:
+    """When the next session opens; on a day without one, which does not say so, as long as the exchange may stay closed."""
+    if session is not None and now < session.open_at:
+        return session.open_at
+    if session is not None and session.next_open_at is not None:
+        return session.next_open_at
+    return int(now) + LONGEST_CLOSURE_S
 
 
 def word(secret: str, trade_id: str, until: int) -> str:

@@ -355,7 +355,7 @@ def _summary(remembered: Remembered) -> list[str]:
     lines.append(f"Lifetime {signed_dollars(record.balance)}")
     own, count = real_balance(remembered.trades)
     if count:
-        lines.append(f"Yours, at the prices you told: {signed_dollars(own)} in {count} of them")
+        lines.append(f"Your fills: {signed_dollars(own)} in {count} of them")
     if held:
         lines.append(
             f"Open: {held.contract}, bought {new_york(held.opened_at):%Y-%m-%d %H:%M:%S} ET at {_plain(held.entry)}"

@@ -149,6 +149,8 @@ Lower = BeforeValidator(str.lower)
 Upper = BeforeValidator(str.upper)
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
 HttpBase = Annotated[str, BeforeValidator(_endpoint("http", "https"))]
+PublicUrl = Annotated[HttpBase, BeforeValidator(lambda text: _match(r".{1,400}", text))]
+Sound = Annotated[str, BeforeValidator(lambda text: _match(r"[A-Za-z0-9_-]{1,20}", text))]
 SocketUrl = Annotated[str, BeforeValidator(_endpoint("ws", "wss"))]
 HostName = Annotated[str, BeforeValidator(lambda text: _match(r"[A-Za-z0-9.:_-]{1,253}", text))]
 FilePath = Annotated[Path, BeforeValidator(_path)]
@@ -162,6 +164,7 @@ SecretUrls = Annotated[tuple[SecretStr, ...], BeforeValidator(_fallbacks)]
 HTTP_WORDS = "https://host[:port], or http:// on this machine"
 SOCKET_WORDS = "wss://host/path, or ws:// on this machine"
 SWITCH_WORDS = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+SOUND_WORDS = "the name of one of Pushover's sounds, such as siren, or of your own"
 TYPE_WORDS = {int: "a whole number", Decimal: "a number", float: "a number", bool: "on or off", time: "a time HH:MM"}
 
 

@@ -9,7 +9,7 @@ import mmap
 import re
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import time as wall_time
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -163,11 +163,12 @@ def clock_text(at: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A trading day: its New York date and its regular hours [open_at, close_at) in Unix seconds."""
+    """A trading day: its New York date and its regular hours [open_at, close_at) in Unix seconds; when the next one opens."""
 
     date: date
     open_at: int
     close_at: int
+    next_open_at: int | None = field(default=None, compare=False)
 
     @property
     def is_full(self) -> bool:
@@ -197,9 +198,11 @@ class SessionCalendar:
 
         self.first, self.last = around - timedelta(days=60), (until or around) + timedelta(days=45)
         schedule = get_calendar("XNYS", start=self.first.isoformat(), end=self.last.isoformat()).schedule
+        opens = [int(moment.timestamp()) for moment in schedule["open"]]
+        closes = [int(moment.timestamp()) for moment in schedule["close"]]
         self._sessions = {
-            day.date(): Session(day.date(), int(opens.timestamp()), int(closes.timestamp()))
-            for day, opens, closes in zip(schedule.index, schedule["open"], schedule["close"], strict=True)
+            day.date(): Session(day.date(), opened, closed, after)
+            for day, opened, closed, after in zip(schedule.index, opens, closes, [*opens[1:], None], strict=True)
         }
 
     def on(self, day: date) -> Session | None:
@@ -231,16 +234,15 @@ def to_mills(dollars: float | str | Decimal) -> int:
 
 
 def dollars(mills: int, places: int | None = None) -> str:
-    """`$1.43`, or `$1.405` where the tenth of a cent matters; `places` fixes the decimals."""
+    """`$1.43`, or `$1.405` where the tenth of a cent matters, `-$8.00` below zero; `places` fixes the decimals."""
     if places is None:
         places = 2 if mills % CENT == 0 else 3
-    return f"${Decimal(mills).scaleb(-3):,.{places}f}"
+    return f"{'-' if mills < 0 else ''}${Decimal(abs(mills)).scaleb(-3):,.{places}f}"
 
 
 def signed_dollars(mills: int) -> str:
     """`+$120.00`, `-$3.50`, `$0.00`: exact, with its sign in front."""
-    sign = "+" if mills > 0 else "-" if mills < 0 else ""
-    return sign + dollars(abs(mills), None if mills % CENT else 2)
+    return f"{'+' if mills > 0 else ''}{dollars(mills)}"
 
 
 def underlying_of(contract: str) -> str:

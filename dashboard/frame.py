@@ -16,12 +16,11 @@ from dashboard.health import Health
 from dashboard.latency import LATENCIES, latencies, latency_s, rows
 from dashboard.paths import levels
 from dashboard.view import View
-from dashboard.words import contract_name
 from desk.state import ASSUMED, Held, State
 from desk.strategy import Status
 from events import ChainRow, Mills, Outgoing, Position, Trade
 from signals import Gate
-from utils import CENT, clock_text, dollars, new_york, signed_dollars, to_mills
+from utils import CENT, clock_text, contract_name, dollars, new_york, signed_dollars, to_mills
 
 if TYPE_CHECKING:
     from config import Config

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dashboard.health import Health
 from dashboard.view import View
-from dashboard.words import contract_name
-from utils import clock_text
+from utils import clock_text, contract_name
 
 if TYPE_CHECKING:
     from config import Config

@@ -163,7 +163,7 @@ def speak(turn: Turn[Any], alert_id: str, *, recorded: bool) -> None:
     if row.alert.kind == "BUY" and expires_at is not None and turn.at >= expires_at:
         keep(turn, replace(row, outcome="failed", fallback=""))
         return
-    turn.do(outbox.delivery(row, turn.at, turn.config, recorded=recorded))
+    turn.do(outbox.delivery(row, turn.at, turn.config, recorded=recorded, session=turn.state.session))
 
 
 def commit_failed(turn: Turn[Any], event: CommitFailed) -> Unheard:

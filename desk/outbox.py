@@ -22,7 +22,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 import alerts
+import links
 from events import (
+    Alert,
     AlertDelivered,
     AlertFailed,
     AlertKind,
@@ -35,6 +37,7 @@ from utils import clock_text
 
 if TYPE_CHECKING:
     from config import Config
+    from utils import Session
 
 NOT_ASKED = "not asked yet"
 FIRST_RETRY_S = 5.0
@@ -49,6 +52,11 @@ REFUSALS_WITHIN_S = 300.0
 CHECK_FINE_S = 3600.0
 CHECK_DOUBT_S = 60.0
 CHECK_REFUSED_S = 600.0
+LINK_TITLES: dict[AlertKind, str] = {
+    "BUY": "Say what you did, or close it now",
+    "SELL": "Say what you sold it at",
+    "BLIND": "Look at it, or close it now",
+}
 URGENT: tuple[AlertKind, ...] = ("BUY", "SELL", "BLIND", "CRITICAL")
 
 Step = Literal["send", "fallback", "poll", "cancel", "reissue", "drop", "overdue"]
@@ -239,23 +247,38 @@ def sending(row: Outgoing, now: float, channel: Literal["pushover", "fallback"] 
     return replace(row, fallback="sending") if channel == "fallback" else replace(row, outcome="sending")
 
 
-def delivery(row: Outgoing, now: float, config: Config, *, recorded: bool = True) -> Deliver:
-    """The attempt that `sending` counted. `recorded` False: it could not be written down, and the text says so."""
-    alert = row.alert
+def delivery(row: Outgoing, now: float, config: Config, *, recorded: bool = True, session: Session | None = None) -> Deliver:
+    """The attempt that `sending` counted. `recorded` False: it could not be written down, and the text says so.
+
+    The link is made here, as the message leaves; a channel that has no place of its own for it finds it in the text. `session` is
+    the day's.
+    """
+    alert, url = row.alert, link(row.alert, now, config, session)
+    fallback = row.fallback == "sending"
     return Deliver(
         alert_id=alert.id,
         attempt=row.attempts,
         kind=alert.kind,
         title=alert.title,
-        text=alerts.with_heading(alert, heading(row, now, recorded=recorded)),
+        text=alerts.with_heading(alert, heading(row, now, recorded=recorded), url if fallback else None),
         priority=alert.priority,
-        channel="fallback" if row.fallback == "sending" else "pushover",
+        channel="fallback" if fallback else "pushover",
         created_at=alert.created_at,
         ttl_s=max(1, round(alert.created_at + config.buy_void_seconds - now)) if alert.kind == "BUY" else None,
         retry_s=alert.retry_s,
         expire_s=alert.expire_s,
         not_after=alert.expires_at if alert.kind == "BUY" else None,
+        sound={"BUY": config.buy_sound, "SELL": config.sell_sound}.get(alert.kind),
+        url=None if fallback else url,
+        url_title=None if fallback or url is None else LINK_TITLES[alert.kind],
     )
+
+
+def link(alert: Alert, now: float, config: Config, session: Session | None) -> str | None:
+    """Where the owner may act on the alert's trade; None if it has none, or there is no page to be reached from outside."""
+    if alert.trade_id is None or alert.kind not in LINK_TITLES:
+        return None
+    return links.link(config, alert.trade_id, links.good_until(session, now))
 
 
 def heading(row: Outgoing, now: float, *, recorded: bool = True) -> list[str]:

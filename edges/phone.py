@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from alerts import TEXT_LIMIT, TITLE_LIMIT, clean, fit
+from alerts import TEXT_LIMIT, TITLE_LIMIT, URL_LIMIT, URL_TITLE_LIMIT, clean, fit
 from edges.edge import STUCK_S, Boxed, Edge, Emit
 from events import (
     AlertDelivered,
@@ -181,6 +181,10 @@ class Phone:
             form |= {"retry": str(action.retry_s or 30), "expire": str(action.expire_s or 600)}
         elif action.ttl_s is not None:
             form["ttl"] = str(max(1, action.ttl_s))
+        if action.sound is not None:
+            form["sound"] = action.sound
+        if action.url is not None and len(action.url) <= URL_LIMIT:
+            form |= {"url": action.url, "url_title": fit(clean(action.url_title or "Open"), URL_TITLE_LIMIT)}
         return form
 
     def _limits(self) -> dict[str, Any]:

@@ -62,6 +62,9 @@ class Deliver(Action, frozen=True):
     retry_s: int | None = None
     expire_s: int | None = None
     not_after: float | None = None
+    sound: str | None = None
+    url: str | None = None
+    url_title: str | None = None
 
 
 class TakeBack(Action, frozen=True):

@@ -51,7 +51,7 @@ def sell(config: Config = CONFIG, **changes: Any) -> Alert:
 
 def test_the_buy_is_worded_as_the_rules_have_it() -> None:
     alert = buy()
-    assert alert.title == "🔥 IWM 0DTE CALL — BUY"
+    assert alert.title == "🔥 IWM 0DTE CALL — BUY 215C ≤ $1.50 · void 10:43:17"
     assert alert.text == (
         "IWM $215.34 | VWAP $215.12 (+0.10%)\n"
         "Momentum +0.045%/s | Vol Z1.8 | RelVol 1.9x\n"
@@ -70,7 +70,7 @@ def test_the_buy_is_worded_as_the_rules_have_it() -> None:
 
 def test_the_sell_is_worded_as_the_rules_have_it() -> None:
     alert = sell()
-    assert alert.title == "🚪 IWM 0DTE CALL — SELL"
+    assert alert.title == "🚪 IWM 0DTE CALL — SELL 215C · +$1.00"
     assert alert.text == (
         "Reason: Giveback 31.2% (Hard cap 30%)\n"
         "\n"
@@ -201,22 +201,36 @@ def test_a_sell_without_mark_shows_its_bid_as_such_and_an_unknown_spot_not_at_al
     assert "Now" not in expired
 
 
+@pytest.mark.parametrize(
+    ("pnl", "shown"), [(12_000, "+$12.00"), (-8_000, "-$8.00"), (0, "$0.00"), (-1_234_500, "-$1,234.50")]
+)
+def test_a_lock_screen_shows_what_to_sell_and_what_it_made(pnl: int, shown: str) -> None:
+    assert sell(pnl=pnl).title == f"🚪 IWM 0DTE CALL — SELL 215C · {shown}"
+
+
+def test_a_lock_screen_shows_what_to_buy_for_how_much_and_until_when() -> None:
+    config = Config.from_env(KEYS | {"BUY_VOID_SECONDS": "22", "BUY_TTL_SECONDS": "20"})
+    title = buy(replace(POSITION, strike=226_500, entry=390), config=config).title
+    assert title == "🔥 IWM 0DTE CALL — BUY 226.5C ≤ $0.40 · void 10:42:39"
+
+
 def test_a_stale_price_is_said_to_be_one() -> None:
     assert "Stale price" in sell(stale=True).text
     assert "Stale price" not in sell().text
 
 
 def test_the_owners_own_fill_is_told_beside_the_assumed_one() -> None:
-    assert "👤 Yours: -$3.00" in sell(real_entry=1470, real_pnl=-3000).text
+    assert "👤 Your fills: -$3.00" in sell(real_entry=1470, real_pnl=-3000).text
 
 
 def test_an_expired_position_is_settled_in_words_that_warn_of_the_shares() -> None:
     in_the_money = sell(reason="expired", detail="Expired: IWM closed at $215.40", exit=400, pnl=-103_000)
-    assert in_the_money.title == "⌛ IWM 0DTE CALL — EXPIRED"
+    assert in_the_money.title == "⌛ IWM 0DTE CALL — EXPIRED 215C · -$103.00"
     assert "becomes 100 shares" in in_the_money.text
     assert "Close at market" not in in_the_money.text
     assert "nothing to close" in sell(reason="expired", exit=0, pnl=-143_000).text
     unresolved = sell(reason="expired", exit=None, pnl=None)
+    assert unresolved.title == "⌛ IWM 0DTE CALL — EXPIRED 215C · unresolved"
     assert "⚪ P&L: unresolved, not in the record" in unresolved.text
     assert "becomes 100 shares" in unresolved.text
 
@@ -310,7 +324,7 @@ def test_the_start_tells_version_mode_settings_position_and_absence() -> None:
 def test_blind_says_that_the_stops_cannot_fire_and_what_is_held() -> None:
     text = alerts.blind(CONFIG, replace(POSITION, last_mark=1500, peak=1600), "no fresh quote for 10s", at=AT).text
     assert "No trusted price: no fresh quote for 10s" in text
-    assert f"📊 {CONTRACT}\nEntry $1.43, peak $1.60, last mark $1.50" in text
+    assert f"📊 IWM 215C 2 Oct ({CONTRACT})\nEntry $1.43, peak $1.60, last mark $1.50" in text
 
 
 def test_the_summary_counts_the_day() -> None:
@@ -323,6 +337,16 @@ def test_the_summary_counts_the_day() -> None:
         "3 trades, 1W-1L\nToday -$1.20\nClosed by: hard giveback, stop loss, expired\nUnresolved: 1\nSignals 4\n"
     )
     assert alerts.summary(CONFIG, session, [], RECORD, at=AT).text.startswith("0 trades\n💰 LIFETIME")
+    manual = alerts.summary(CONFIG, session, [replace(TRADE, reason="by hand")], RECORD, at=AT)
+    assert "Closed by: manual\n" in manual.text
+
+
+def test_a_contract_is_named_as_people_do_with_its_ticker_behind() -> None:
+    named = f"IWM 215C 2 Oct ({CONTRACT})"
+    assert f"{named} at 10:42:17 ET" in alerts.missed_buy(CONFIG, POSITION, "no answer", at=AT).text
+    assert f"The BUY of {named} at" in alerts.never_reached(CONFIG, TRADE, RECORD, at=AT).text
+    assert f"📊 {named}\n" in alerts.resolved(CONFIG, TRADE, RECORD, at=AT).text
+    assert alerts.named("SPX") == "SPX"
 
 
 # --- lengths and characters --------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     owner.press_twice("close_now")
     sell = stage.wait_for("— SELL")
     assert "Closed by hand" in sell.text
-    assert "👤 Yours" in sell.text
+    assert "👤 Your fills" in sell.text
     owner.page.wait_for_selector("#position-card", state="hidden")
     owner.wait_for_text("#trades tbody", r"IWM \d+C[\s\S]*Closed by hand")
     owner.wait_for_text("#record", "lifetime")

@@ -403,7 +403,7 @@ def test_a_press_on_a_position_that_is_gone_says_so(site: Open) -> None:
 
 def test_a_link_from_an_alert_acts_on_its_trade_and_opens_nothing_else(site: Open) -> None:
     place = site(bench=holding(**PUBLIC))
-    url = links.link(place.bench.config, "20261120-1", place.bench.now)
+    url = links.link(place.bench.config, "20261120-1", int(place.bench.now) + 900)
     assert url is not None
     word = url.partition("#")[2]
     proof = {"Authorization": f"Link {word}", "Origin": place.base, "Sec_Fetch_Site": "same-origin"}
@@ -417,6 +417,6 @@ def test_a_link_from_an_alert_acts_on_its_trade_and_opens_nothing_else(site: Ope
         assert place.get(path, **proof).status_code == 401
     other = links.word(TOKEN, "20261119-1", int(place.bench.now) + 60)
     assert place.post("/act", asked, **(proof | {"Authorization": f"Link {other}"})).status_code == 409
-    place.bench.now += links.LIFE_S + 1
+    place.bench.now += 901
     assert place.get("/link", **proof).status_code == 401
     assert place.post("/act", asked, **proof).status_code == 401

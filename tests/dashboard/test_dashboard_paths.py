@@ -11,11 +11,11 @@ import pytest
 from dashboard import paths as room
 from dashboard.paths import COLUMNS, Paths
 from dashboard.view import look
-from dashboard.words import contract_name
 from edges.inbox import Inbox
 from replay import past as maker
 from tests.dashboard.conftest import Lived
 from tests.kit.deskbench import DAY, Bench
+from utils import contract_name
 
 
 def followed(bench: Bench, paths: Paths) -> None:

@@ -167,7 +167,7 @@ def test_a_real_fill_is_kept_beside_the_assumed_one_and_its_pnl_is_booked_beside
     assert trade.reason == "by hand"
     assert trade.pnl == (trade.exit - entry) * 100
     assert trade.real_pnl == (trade.exit - 530) * 100
-    assert "👤 Yours" in bench.said("SELL")[0].text
+    assert "👤 Your fills" in bench.said("SELL")[0].text
 
 
 def test_the_stop_runs_on_the_dearer_of_the_two_fills() -> None:

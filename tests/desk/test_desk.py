@@ -54,7 +54,7 @@ def test_a_signal_opens_a_position_and_tells_the_phone_once() -> None:
     bench = Bench().bought()
     assert bench.phase == "Holding"
     assert [action.alert_id for action in bench.said("BUY")] == ["20261120-1-BUY"]
-    assert bench.said("BUY")[0].title == "🔥 IWM 0DTE CALL — BUY"
+    assert bench.said("BUY")[0].title.startswith("🔥 IWM 0DTE CALL — BUY 2")
 
 
 def test_the_opening_its_buy_and_the_count_of_the_first_attempt_are_one_commit() -> None:

@@ -106,7 +106,7 @@ def test_a_sell_of_what_the_owner_does_not_hold_does_not_ring(word: Word) -> Non
     bench.quote(390, 410)
     [sell] = bench.said("SELL")
     assert (sell.priority, sell.retry_s) == (0, None)
-    assert sell.title.endswith("SELL (not yours)")
+    assert sell.title.endswith(" (not yours)")
     assert "nothing to close" in sell.text
     assert "Close at market" not in sell.text
     assert bench.trade().pnl is not None
@@ -178,9 +178,7 @@ def test_a_word_about_a_trade_that_never_was_changes_nothing() -> None:
 
 def test_the_account_tells_the_owners_own_result(capsys: pytest.CaptureFixture[str]) -> None:
     bench = closed().says("took_it", 520).says("sold_it", 580)
-    assert "Yours, at the prices you told: +$6.00 in 1 of them" in pnl_tracker._summary(
-        ledger_book.load(bench.books, bench.now)
-    )
+    assert "Your fills: +$6.00 in 1 of them" in pnl_tracker._summary(ledger_book.load(bench.books, bench.now))
     [row] = pnl_tracker.table(bench.kept())
     assert (row["real_entry"], row["real_exit"], row["real_pnl"], row["skipped"]) == ("0.520", "0.580", "6.000", "no")
     [skipped] = pnl_tracker.table(closed().says("skipped_it").kept())

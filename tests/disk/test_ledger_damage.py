@@ -19,11 +19,7 @@ from disk import book as ledger_book
 from disk import ledger as ledger_module
 from disk import schema as ledger_schema
 from disk.ledger import DataFolder, DiskTrouble, Ledger, LedgerDamaged, LedgerError, restore, snapshots
-from events import (
-    FactSet,
-    Noted,
-    Remembered,
-)
+from events import FactSet, Noted, Remembered, TradeVoided
 from tests.kit.books import OPENED_AT, a_position, closing, commits, opening, whole
 from tests.kit.crash import Disk
 
@@ -247,11 +243,13 @@ def test_an_edited_ledger_is_refused_and_says_what_is_impossible_in_it(tmp_path:
 
 
 def with_edits(folder: Path, *edits: str) -> None:
-    """A ledger of two trades and an open position, edited by somebody who knows how to drop and restore the triggers."""
+    """A ledger of two trades, a voided one and an open position, edited by somebody who knows how to drop and restore the triggers."""
     ledger = Ledger.open(folder, OPENED_AT)
     for name in ("T1", "T2"):
         ledger.commit(whole(opening(a_position(name))))
         ledger.commit(whole(closing(a_position(name))))
+    ledger.commit(whole((*opening(a_position("T0")), *closing(a_position("T0")))))
+    ledger.commit(whole((TradeVoided("T0", OPENED_AT + 90, "its BUY failed"),)))
     ledger.commit(whole(opening(a_position("T3"))))
     ledger.close()
     edited(folder / "ledger.sqlite3", *edits)
@@ -315,6 +313,11 @@ FORGERIES = [
     ("opened while another was open", "UPDATE journal SET kind = 'noted' WHERE kind = 'closed' AND subject = 'T1'"),
     ("was not open", "UPDATE journal SET kind = 'voided' WHERE kind = 'opened' AND subject = 'T1'"),
     ("cannot be read", "UPDATE journal SET body = '{}' WHERE kind = 'closed' AND subject = 'T1'"),
+    (
+        "books -6000 mills back where the trade says -7000",
+        "UPDATE journal SET booked = -6000 WHERE kind = 'voided' AND subject = 'T0'",
+    ),
+    ("was not open", "UPDATE journal SET subject = 'T9' WHERE kind = 'voided' AND subject = 'T0'"),
 ]
 
 

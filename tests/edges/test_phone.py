@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -28,6 +27,7 @@ from edges.phone import Phone, PhoneLane
 from events import AlertDelivered, AlertFailed, AnyEvent, CancelReceipt, CheckPhone, Deliver, PollReceipt, TakeBack
 from simulator.http import Answer
 from simulator.push import PushServer
+from tests.kit.hook import Hook
 from tests.kit.push import AT, Courier, HandClock, alert
 from tests.kit.worker import until
 
@@ -93,6 +93,22 @@ def test_a_buy_is_a_form_with_the_keys_in_its_body_and_no_markup(push: PushServe
     }
 
 
+def test_sound_and_link_have_fields_of_their_own(push: PushServer) -> None:
+    url = "https://desk.example.org/act#20251002-1.1900.signed"
+    told = replace(SELL, sound="siren", url=url, url_title="Say what you sold it at\n" + "x" * 100)
+    assert isinstance(phone_to(push).deliver(told), AlertDelivered)
+    fields = push.messages[0].fields
+    assert (fields["sound"], fields["url"], len(fields["url_title"])) == ("siren", url, 100)
+    assert fields["message"] == "text"
+
+
+def test_a_link_that_is_too_long_costs_no_message(push: PushServer) -> None:
+    assert isinstance(phone_to(push).deliver(replace(SELL, url="https://x/" + "y" * 503, url_title="Open")), AlertDelivered)
+    assert "url" not in push.messages[0].fields
+    assert isinstance(phone_to(push).deliver(replace(SELL, url="https://x/" + "y" * 502, url_title="Open")), AlertDelivered)
+    assert len(push.messages[1].fields["url"]) == 512
+
+
 @pytest.mark.fault("P18")
 def test_a_sell_is_an_emergency_with_retry_and_expire_and_never_a_ttl(push: PushServer) -> None:
     answer = phone_to(push).deliver(SELL)
@@ -107,7 +123,8 @@ def test_a_sell_is_an_emergency_with_retry_and_expire_and_never_a_ttl(push: Push
 @pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 100_000])
 @pytest.mark.parametrize("char", ["x", "🔥"])
 def test_a_text_of_any_length_is_accepted(push: PushServer, length: int, char: str) -> None:
-    answer = phone_to(push).deliver(replace(BUY, text=char * length, title=char * (length // 3)))
+    phone = phone_to(push, ALERT_TIMEOUT_SECONDS="10")
+    answer = phone.deliver(replace(BUY, text=char * length, title=char * (length // 3)))
     assert isinstance(answer, AlertDelivered)
     assert 1 <= len(push.messages[0].text) <= 1024
     assert 1 <= len(push.messages[0].title) <= 250
@@ -117,7 +134,8 @@ def test_a_text_of_any_length_is_accepted(push: PushServer, length: int, char: s
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(codec=None), max_size=300))
 def test_any_text_at_all_is_accepted(push: PushServer, text: str) -> None:
-    assert isinstance(phone_to(push).deliver(replace(BUY, text=text, title=text)), AlertDelivered)
+    phone = phone_to(push, ALERT_TIMEOUT_SECONDS="10")
+    assert isinstance(phone.deliver(replace(BUY, text=text, title=text)), AlertDelivered)
 
 
 # --- what an answer means ----------------------------------------------------------------------------------------------
@@ -307,7 +325,7 @@ def test_a_receipt_nobody_knows_is_over_and_one_that_cannot_be_asked_is_not(push
 @pytest.mark.fault("P01", "A45")
 def test_a_bad_token_costs_one_request_closes_entries_and_the_sell_goes_elsewhere(push: PushServer) -> None:
     push.tokens = {"x" * 30}
-    with hook() as other:
+    with Hook() as other:
         desk = courier(push, FALLBACK_ALERT_URLS=other.url).say(alert()).run(600)
         assert posts(push) == 1
         assert [body["title"] for body in other.bodies] == ["title of 20251002-1-SELL"]
@@ -318,7 +336,7 @@ def test_a_bad_token_costs_one_request_closes_entries_and_the_sell_goes_elsewher
 @pytest.mark.fault("P02")
 def test_without_quota_nothing_is_asked_again_and_the_sell_goes_elsewhere(push: PushServer) -> None:
     push.remaining = 0
-    with hook() as other:
+    with Hook() as other:
         desk = courier(push, FALLBACK_ALERT_URLS=other.url).say(alert(), alert("OPS", "x-OPS")).run(600)
         desk.say(alert("SELL", "20251002-2-SELL")).run(600)
         assert posts(push) <= 2
@@ -382,7 +400,7 @@ def test_a_buy_is_not_sent_after_the_sell_of_its_position(push: PushServer) -> N
 
 @pytest.mark.fault("P14")
 def test_an_unseen_sell_rings_again_then_elsewhere_and_one_that_is_seen_rests(push: PushServer) -> None:
-    with hook() as other:
+    with Hook() as other:
         desk = courier(push, FALLBACK_ALERT_URLS=other.url).say(alert())
         push.now = desk.clock.now
         desk.run(1300)
@@ -422,46 +440,8 @@ def test_after_three_refusals_nothing_more_is_asked(push: PushServer) -> None:
 # --- the other channel -------------------------------------------------------------------------------------------------
 
 
-class Hook:
-    """A web hook on loopback, as apprise's `json://` speaks to it."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, str]] = []
-        self.status = 200
-        self.wait = threading.Event()
-        self.wait.set()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                outer.wait.wait(20)
-                self.send_response(outer.status)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"json://127.0.0.1:{self._server.server_port}/secret-hook-canary"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def __enter__(self) -> Hook:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wait.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def hook() -> Hook:
-    return Hook()
-
-
 def test_the_other_channel_is_told_the_same_words(push: PushServer) -> None:
-    with hook() as other:
+    with Hook() as other:
         told = phone_to(push, FALLBACK_ALERT_URLS=other.url).deliver(
             replace(SELL, channel="fallback", text="🚪 a < b & c\n#id")
         )
@@ -473,14 +453,14 @@ def test_the_other_channel_is_told_the_same_words(push: PushServer) -> None:
 
 
 def test_one_service_that_takes_it_is_enough(push: PushServer) -> None:
-    with hook() as broken, hook() as good:
+    with Hook() as broken, Hook() as good:
         broken.status = 500
         told = phone_to(push, FALLBACK_ALERT_URLS=f"{broken.url} {good.url}").deliver(replace(SELL, channel="fallback"))
         assert isinstance(told, AlertDelivered)
 
 
 def test_a_service_that_fails_may_have_taken_it_all_the_same(push: PushServer) -> None:
-    with hook() as broken:
+    with Hook() as broken:
         broken.status = 500
         told = failed(phone_to(push, FALLBACK_ALERT_URLS=broken.url).deliver(replace(SELL, channel="fallback")))
         assert (told.outcome, told.channel) == ("unknown", "fallback")
@@ -489,7 +469,7 @@ def test_a_service_that_fails_may_have_taken_it_all_the_same(push: PushServer) -
 def test_a_service_that_hangs_does_not_hold_the_phone(push: PushServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phone, "FALLBACK_DEADLINE_S", 0.3)
     monkeypatch.setattr(phone, "FALLBACK_THREADS_MAX", 2)
-    with hook() as hanging:
+    with Hook() as hanging:
         hanging.wait.clear()
         real = phone_to(push, FALLBACK_ALERT_URLS=hanging.url)
         real.check()
@@ -562,7 +542,7 @@ def test_a_buy_behind_a_slow_key_check_is_taken_back_at_once_and_never_leaves(pu
 
 
 def test_a_buy_behind_a_slow_fallback_is_taken_back_too_and_one_that_has_begun_is_not(push: PushServer) -> None:
-    with hook() as other:
+    with Hook() as other:
         other.wait.clear()
         heard: queue.Queue[AnyEvent] = queue.Queue()
         lane = lane_to(push, heard, FALLBACK_ALERT_URLS=other.url)
@@ -671,8 +651,9 @@ def test_an_emergency_that_is_cancelled_rings_no_more(push: PushServer) -> None:
 
 @pytest.mark.parametrize("action", [BUY, SELL])
 def test_what_was_accepted_for_nobody_was_not_delivered(push: PushServer, action: Deliver) -> None:
+    given = ROOT.parent / "shared" / "cases" / "pushover_nobody.json"
     nobody = {"info": "no active devices to send to", "status": 1, "request": "0"}
-    push.script(MESSAGES, Answer(200, nobody))
+    push.script(MESSAGES, Answer(200, json.loads(given.read_text()) if given.exists() else nobody))
     told = failed(phone_to(push).deliver(action))
     assert (told.outcome, told.reason) == ("refused", "accepted for nobody: no active devices to send to")
 

@@ -22,6 +22,8 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+from disk.ledger import read
+from events import Remembered
 from simulator.push import Message
 from simulator.servers import Simulator
 from utils import NEW_YORK
@@ -245,7 +247,7 @@ class Stage:
 
     def bought(self, failpoint: str = "", within: tuple[str, ...] = (), **settings: str) -> Message:
         """A worker, started and holding: its BUY."""
-        self.start(failpoint, within, **settings)
+        self.start(failpoint, within, ready=READY, **settings)
         self.go()
         buy = self.wait_for("— BUY")
         self.worker.wait_for_line("Alert sent: 🔥")
@@ -258,6 +260,13 @@ def until(condition: Callable[[], Any], timeout_s: float, what: str) -> None:
     while not condition():
         assert real_time.monotonic() < deadline, f"not seen within {timeout_s:g} s: {what}"
         real_time.sleep(0.005)
+
+
+def ledger_of(data: Path, now: float) -> Remembered:
+    """What a sound ledger holds, looked at on a copy."""
+    findings, kept = read(data, now)
+    assert kept is not None, findings
+    return kept
 
 
 def alert_id(message: Message) -> str:
