@@ -64,11 +64,13 @@ from events import (
     Deliver,
     Exit,
     Explain,
+    FetchMinutes,
     FetchProfile,
     FetchSettlement,
     HalfSecondPassed,
     Outgoing,
     PollReceipt,
+    ReadModel,
     RefreshQuotes,
     Remembered,
     StopRequested,
@@ -246,7 +248,7 @@ class Worker:
                 self.edges["quotes"].put(action)
                 if (options := self.edges.get("options")) is not None:
                     options.put(action)
-            case Backfill() | FetchProfile() | FetchSettlement():
+            case Backfill() | FetchMinutes() | FetchProfile() | FetchSettlement() | ReadModel():
                 self.edges["errands"].put(action)
             case Exit(code):
                 self.exit_code = code
@@ -265,7 +267,7 @@ class Worker:
             "errands": lambda: Errands(emit, config, clock, self.calendar, budget),
             "quotes": lambda: Quotes(emit, config, clock, budget),
             "chain": lambda: ChainPoller(emit, config, clock, self._session_at, wanted, budget),
-            "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours),
+            "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours, self.desk.symbols),
         }
         self.makers["http"] = lambda: Pages(emit, config, clock, self._see, self.work, self.lines, VERSION, self.calendar)
         if config.heartbeat_url is not None:

@@ -190,7 +190,7 @@ class _Book:
         _refuse_wrong_sum(trade)
         earlier = self.lines_of(trade.id, "closed", "settled")
         if earlier:
-            if self._lines_of(trade.id, "voided"):
+            if self.lines_of(trade.id, "voided"):
                 raise Refused(f"trade {trade.id} is voided: it is never settled")
             before = msgspec.json.decode(earlier[-1], type=Trade)
             if before.pnl is not None or trade.pnl is None or fixed_parts(before) != fixed_parts(trade):

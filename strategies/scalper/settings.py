@@ -32,9 +32,11 @@ from setting import (
     Whole,
     group_of,
     host_of,
+    is_hidden,
     is_loopback,
     read_fields,
     setting,
+    shown,
 )
 
 PREFIX = "SCALPER_"
@@ -174,10 +176,23 @@ def read(given: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     """The section in a mapping of names to texts, or every fault of it; names that are not its own are passed over."""
     values, faults, bad = read_fields(fields(), given)
     faults += contradictions(values, bad)
+    url, stream = (values.get(name) for name in ("ALPACA_URL", "ALPACA_STREAM_URL"))
+    if given.get("CLOCK_FILE") and values.get("SCALPER_BROKER", "paper") != "paper" and not _both_here(url, stream):
+        faults.append("CLOCK_FILE is for a simulated market: ALPACA_URL and ALPACA_STREAM_URL must be on this machine")
     if faults:
         return None, faults
     attributes = {_named(name): name for name in Settings.model_fields}
     return Settings.model_construct(**{attributes[name]: value for name, value in values.items()}), []
+
+
+def non_defaults(settings: Settings) -> dict[str, str]:
+    """The settings that differ from their defaults, as one would write them; of a secret only that it is set."""
+    told = {}
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if value != field.default:
+            told[_named(name)] = "(set)" if is_hidden(field) else shown(value)
+    return told
 
 
 # --- what cannot hold together -----------------------------------------------------------------------------------------
@@ -192,6 +207,10 @@ def _own_host(broker: str, url: str | None) -> bool:
     """Whether a place is the mode's own, or on this machine; paper goes nowhere."""
     host = host_of(url)
     return url is None or broker == "paper" or is_loopback(host) or host == HOSTS[broker]
+
+
+def _both_here(*urls: str | None) -> bool:
+    return all(url is not None and is_loopback(host_of(url)) for url in urls)
 
 
 def _ordered(names: str, holds: Callable[[Any, Any], bool], words: str) -> tuple[str, Callable[..., bool], str]:

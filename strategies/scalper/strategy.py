@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from desk import delivery, orders
-from desk.strategy import Check, MarketEvent, PutRight, Scene, Stalled, Status, Wants
+from desk.strategy import ChainWanted, Check, MarketEvent, PutRight, Scene, Stalled, Status, Wants
 from events import (
     AnyEvent,
     BarClosed,
@@ -63,10 +63,14 @@ class Scalper:
 
     name = NAME
 
-    def __init__(self, config: Config, settings: Settings) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
-        self.settings = settings
-        self.wants = Wants((*settings.symbols, settings.benchmark), settings.symbols, mode=settings.broker, prefix=PREFIX)
+        self.settings: Settings = config.sections[NAME]
+        symbols, mode = self.settings.symbols, self.settings.broker
+        chains = tuple(
+            ChainWanted(symbol, right, self.settings.chain_poll_seconds) for symbol in symbols for right in RIGHTS.values()
+        )
+        self.wants = Wants((*symbols, self.settings.benchmark), symbols, chains, mode, PREFIX)
         self.memory = Memory()
         self.floor: Floor | None = None
         self.rules: Rules | None = None

@@ -34,7 +34,6 @@ from events import (
 )
 from strategies.registry import build
 from strategies.scalper.memory import Answer, Memory, Signal
-from strategies.scalper.settings import read
 from strategies.scalper.strategy import Scalper
 from tests.kit.dealing import OrderBench
 
@@ -45,25 +44,22 @@ class ScalperBench(OrderBench):
     """`price` are the symbols' prices, `volume` what QQQ trades in two seconds; `bid`, `ask` the call's and the put's."""
 
     def __init__(self, **settings: str) -> None:
-        made, faults = read(
-            {"SCALPER_SYMBOLS": "QQQ"} | {f"SCALPER_{name.upper()}": text for name, text in settings.items()}
-        )
-        assert made is not None, faults
-        self.settings = made
+        given = {"STRATEGIES": "vwap,scalper", "SCALPER_SYMBOLS": "QQQ"}
+        given |= {f"SCALPER_{name.upper()}": text for name, text in settings.items()}
         self.price = {"QQQ": 100.0, "SPY": 600.0}
         self.volume = 100.0
         self.bid, self.ask, self.size = 1_000, 1_020, 30
         self.quoted = True
         self.model: str | None = None
         self.spoke_at = 0.0
-        super().__init__()
+        super().__init__(**given)
 
     def begin(self, strategy: object = None) -> None:
         """A new life, from what the ledger has."""
-        self.scalper = Scalper(self.config, self.settings)
         self.waiting = []
         self.broker = self.make(self)
-        self.desk = build(self.config, self.calendar, book.load(self.connection, self.now), [self.scalper])  # type: ignore[list-item]
+        self.desk = build(self.config, self.calendar, book.load(self.connection, self.now))
+        self.scalper: Scalper = self.desk.strategies["scalper"]  # type: ignore[assignment]
         self.put(WorkerStarted(at=self.now, version="1.0.0", mode="live"))
         self.put(ClockChecked(at=self.now, skew_s=0.0, source="the market's time"))
         self.put(PhoneChecked(at=self.now, ok=True, reason="keys are valid", quota_left=9000))

@@ -66,6 +66,7 @@ def test_rsi_agrees_with_another_library_but_for_a_series_that_never_moved(serie
         assert mine == (pytest.approx(other, abs=1e-7) if moved or other is None else 50.0)
 
 
+@settings(deadline=None)
 @given(closes, closes, st.integers(0, 120))
 def test_a_series_gone_over_again_from_a_correction_is_the_series_made_anew(
     before: list[float], after: list[float], at: int

@@ -6,7 +6,7 @@ from datetime import date
 from math import exp, log, pi, sqrt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events import ChainRow, Quote, Right
@@ -67,6 +67,7 @@ def test_the_walls_are_where_most_is_held_on_their_own_side_of_the_price() -> No
     assert found(a_chain(), spot=106.0).call_wall is None
 
 
+@settings(deadline=None)
 @given(st.integers(95, 105), st.lists(st.tuples(st.integers(0, 9_000), st.integers(5, 80)), min_size=24, max_size=24))
 def test_net_and_walls_are_those_of_a_literal_sum(spot: int, drawn: list[tuple[int, int]]) -> None:
     rows = [

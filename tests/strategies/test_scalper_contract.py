@@ -6,7 +6,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events import ChainRow, Quote
@@ -123,6 +123,7 @@ def test_an_entry_asks_at_mid_then_half_way_then_at_the_ask_and_never_above_the_
     assert worst_of(SETTINGS, "AAPL", Quote(1_400, 1_450, 30, 30)) == 1_450
 
 
+@settings(deadline=None)
 @given(st.integers(20, 900), st.integers(1, 60), st.integers(0, 5), st.sampled_from(["QQQ", "AAPL"]), st.booleans())
 def test_every_limit_is_a_valid_price_within_the_worst(bid: int, wide: int, attempt: int, symbol: str, penny: bool) -> None:
     quote = Quote(bid * 10, (bid + wide) * 10, 30, 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -156,6 +156,7 @@ def test_pauses_after_rejected_closes_grow_to_half_a_minute() -> None:
 prices = st.tuples(st.integers(0, 180), st.integers(1, 40), st.integers(0, 3))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10), st.lists(prices, max_size=40))
 def test_no_life_sells_more_than_was_bought_and_every_exit_has_its_price(
     bought: int, drawn: list[tuple[int, int, int]]

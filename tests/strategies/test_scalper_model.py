@@ -10,7 +10,7 @@ from statistics import pstdev
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.walls import Flow, Walls
@@ -112,6 +112,7 @@ def test_a_damaged_file_is_no_model_and_says_so(text: bytes) -> None:
 # --- applied -----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-3, 3), min_size=13, max_size=13), st.floats(-2, 2))
 def test_the_probability_is_that_of_the_formula(values: list[float], bias: float) -> None:
     core = weights(mean=[0.5] * 13, scale=[2.0] * 13, weights=[step / 10 for step in range(13)], bias=bias)
