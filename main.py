@@ -32,10 +32,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 
 import alerts
 import logger
+from brokers.registry import made
 from config import Config, ConfigError, load
 from dashboard.edge import Heartbeat, Pages
 from dashboard.metrics import Work
@@ -45,6 +47,7 @@ from desk.desk import CRASHES_MAX, FAULTS_MAX, Fault, crashes_of
 from desk.state import DESK
 from disk.folder import DataFolder, DiskTrouble, FolderBusy, temporary_place
 from disk.tape import Tape
+from edges.broker import Courier
 from edges.chain import ChainPoller
 from edges.edge import STUCK_S, Edge
 from edges.inbox import Inbox
@@ -58,6 +61,7 @@ from events import (
     AnyAction,
     AnyEvent,
     Backfill,
+    CancelOrder,
     CancelReceipt,
     CheckPhone,
     Commit,
@@ -67,14 +71,20 @@ from events import (
     FetchMinutes,
     FetchProfile,
     FetchSettlement,
+    FindOrder,
     HalfSecondPassed,
+    Mode,
     Outgoing,
+    PlaceOrder,
     PollReceipt,
+    PreviewOrder,
     ReadModel,
     RefreshQuotes,
     Remembered,
+    ShowQuote,
     StopRequested,
     TakeBack,
+    TakeSnapshot,
     ThreadFailed,
     TookLong,
     Watch,
@@ -244,6 +254,10 @@ class Worker:
                     self.edges[lane].put(action)
             case PollReceipt() | CancelReceipt() | CheckPhone():
                 self.edges["phone"].put(action, PHONE_RANKS["OPS"])
+            case PlaceOrder(order) | PreviewOrder(order):
+                self.edges[f"broker {order.mode}"].put(action)
+            case CancelOrder(mode=mode) | FindOrder(mode=mode) | TakeSnapshot(mode=mode) | ShowQuote(mode=mode):
+                self.edges[f"broker {mode}"].put(action)
             case RefreshQuotes() | Watch():
                 self.edges["quotes"].put(action)
                 if (options := self.edges.get("options")) is not None:
@@ -274,9 +288,20 @@ class Worker:
             self.makers["heartbeat"] = lambda: Heartbeat(emit, config, clock, self._see)
         if config.options_stream != "off":
             self.makers["options"] = lambda: OptionsSocket(emit, config, clock)
+        for mode in sorted({mode for s in self.desk.strategies.values() if (mode := s.wants.mode) is not None}):
+            self.makers[f"broker {mode}"] = partial(self._courier, mode)
         for name, make in self.makers.items():
             self.edges[name] = make()
             self.edges[name].start()
+
+    def _courier(self, mode: Mode) -> Courier:
+        """A courier, and its broker with the executions that the books have: paper positions live nowhere else."""
+        kept, dealings = self.desk.remembered, self.desk.state.dealings
+        trades = (*kept.broker_trades, *kept.broker_ended, *dealings.trades.values(), *dealings.ended)
+        mine = {trade.id for trade in trades if trade.mode == mode}
+        booked = [(trade_id, fill) for trade_id, own in dealings.fills.items() for fill in own] or list(kept.fills)
+        broker = made(mode, self.clock.now, tuple(fill for trade_id, fill in booked if trade_id in mine))
+        return Courier(self.inbox.put, self.clock, broker)
 
     def _see(self) -> View | None:
         return self.view

@@ -282,3 +282,26 @@ def start(turn: Turn[Any], kept: Remembered, prefixes: Mapping[str, str], modes:
     for trade in kept.broker_trades:
         turn.log("warning", f"trade resumed: {trade.id}", state=trade.state, held=str(held(fills.get(trade.id, ()))))
     trades.finish_all(turn)
+
+
+def put_right(turn: Turn[Any]) -> None:
+    """The clock has stepped: no moment lies ahead, every order in flight is asked for now, and no quote counts any more."""
+    dealings, now = turn.state.dealings, turn.at
+    if not dealings.accounts:
+        return
+    turn.deal(
+        quotes={},
+        courses={
+            ref: replace(course, since=min(course.since, now), quiet_since=now, ask_at=now, again_at=course.again_at and now)
+            for ref, course in dealings.courses.items()
+        },
+        accounts={
+            mode: replace(
+                account,
+                link_since=None if account.link_since is None else min(account.link_since, now),
+                complete_at=None if account.complete_at is None else min(account.complete_at, now),
+                asked_at=None, missed={}, short={},
+            )
+            for mode, account in dealings.accounts.items()
+        },
+    )  # fmt: skip

@@ -565,6 +565,7 @@ class Desk:
     def _put_right(self, turn: DeskTurn, moved_s: float) -> None:
         """The clock has stepped: no remembered moment of anybody lies ahead."""
         moments.put_right(turn, self.market, moved_s)
+        accounts.put_right(turn)
         for strategy in self.strategies.values():
             own = self._turn(strategy.name)
             own.due.clear()

@@ -46,8 +46,8 @@ MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, r
     "wire": VALUES | {"config", "failpoints", "logger"},
     "polygon_client": VALUES | {"config", "logger", "wire"},
     "disk": VALUES | {"config", "failpoints", "logger", "pnl_tracker", "setting"},
-    "edges": VALUES | {"alerts", "config", "disk", "failpoints", "logger", "polygon_client", "signals", "wire"},
-    "brokers": VALUES | {"config", "logger", "wire"},
+    "edges": VALUES | {"alerts", "brokers", "config", "disk", "failpoints", "logger", "polygon_client", "signals", "wire"},
+    "brokers": VALUES | {"config", "logger", "pnl_tracker", "wire"},
     "dashboard": RULES | {"desk", "disk", "edges", "logger", "wire", "strategies"},
 }
 CORE = (

@@ -38,7 +38,7 @@ from events import (
 from pnl_tracker import held, made_of
 from tests.kit.dealing import CALL, OrderBench
 
-EXAMPLES = int(os.environ.get("ORDER_MACHINES", "60"))
+EXAMPLES = int(os.environ.get("ORDER_MACHINES", "25"))
 
 
 class Venue:
@@ -152,6 +152,17 @@ class Machine(RuleBasedStateMachine):
         for ref in self.bench.venue.live():
             if self.bench.venue.placed[ref].opens:
                 self.bench.incoming.append(self.bench.venue.fill(ref, units, 1440, self.bench.now))
+        self.carry_all()
+
+    @rule()
+    def sell_out(self) -> None:
+        """What is held is sold at its target, if nothing stands in the way."""
+        self.bench.quote(1900, 1940)
+        self.bench.flush()
+        self.carry_all()
+        for ref in self.bench.venue.live():
+            if not self.bench.venue.placed[ref].opens:
+                self.bench.incoming.append(self.bench.venue.fill(ref, 2, 1900, self.bench.now))
         self.carry_all()
 
     @rule(halves=st.sampled_from([1, 2, 3, 4, 10, 30]))
