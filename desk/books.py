@@ -77,7 +77,7 @@ def resume(turn: Turn[Any], strategy: str, position: Position) -> None:
         return
     turn.hold(Held(strategy, position, since=turn.at, wait_until=turn.at + REPRICE_PATIENCE_S))
     watch_quotes(turn)
-    turn.log("warning", f"position resumed: {position.contract}", id=position.id, peak=dollars(position.peak))
+    turn.log("warning", f"position resumed: {alerts.named(position.contract)}", id=position.id, peak=dollars(position.peak))
 
 
 def watch_quotes(turn: Turn[Any]) -> None:
@@ -183,7 +183,7 @@ def book(turn: Turn[Any], position: Position, trade: Trade, scene: Scene, mark: 
     delivery.say(turn, alerts.sell(turn.config, trade, record, mark=mark, spot=scene.spot, vwap=scene.vwap))
     change_record(turn, strategy, record)
     result = "unresolved" if trade.pnl is None else dollars(trade.pnl)
-    turn.log("info", f"🚪 EXIT: {trade.contract}", id=trade.id, reason=trade.detail, pnl=result)
+    turn.log("info", f"🚪 EXIT: {alerts.named(trade.contract)}", id=trade.id, reason=trade.detail, pnl=result)
 
 
 def keep_exit(turn: Turn[Any], strategy: str, exit_at: float | None) -> None:
@@ -301,7 +301,13 @@ def resolve(turn: Turn[Any], event: SettlementArrived) -> None:
     turn.write(PositionClosed(trade), trade.id)
     delivery.say(turn, alerts.resolved(turn.config, trade, record, at=turn.at))
     change_record(turn, strategy, record)
-    turn.log("info", f"resolved after all: {trade.contract}", id=trade.id, reason=trade.detail, pnl=dollars(trade.pnl or 0))
+    turn.log(
+        "info",
+        f"resolved after all: {alerts.named(trade.contract)}",
+        id=trade.id,
+        reason=trade.detail,
+        pnl=dollars(trade.pnl or 0),
+    )
 
 
 def change_record(turn: Turn[Any], strategy: str, record: Record) -> None:

@@ -65,7 +65,7 @@ def checks(turn: Turn[Any], market: Market, statuses: Sequence[Status]) -> Itera
     if way_out.starts is not None:
         yield Check("starts", way_out.starts)
     if state.entries_stopped:
-        yield Check("entries", "stopped by hand")
+        yield Check("entries", "stopped (manual)")
 
 
 def feed_fault(turn: Turn[Any], market: Market) -> str | None:

@@ -264,7 +264,7 @@ class Desk:
         if owner not in desk.state.barred:
             desk.set(barred={**desk.state.barred, owner: why})
             desk.log("error", f"entries of {owner} are off: {why}")
-            held = [held.position.contract for held in desk.state.open() if held.strategy == owner]
+            held = [alerts.named(held.position.contract) for held in desk.state.open() if held.strategy == owner]
             delivery.say(desk, alerts.strategy_off(desk.config, owner, why, held, at=desk.at), owner)
 
     def _call(self, owner: str, event: AnyEvent) -> None:
@@ -629,7 +629,7 @@ class Desk:
 
     def _obey(self, turn: DeskTurn, event: OperatorSpoke) -> None:
         """A person's word; every one is written to the ledger."""
-        turn.log("warning", f"by hand: {event.command}", who=event.who)
+        turn.log("warning", f"manual: {event.command.replace('_', ' ')}", who=event.who)
         if event.command in ("took_it", "sold_it", "skipped_it"):
             books.take_word(turn, event)
             return
@@ -642,7 +642,7 @@ class Desk:
             case "close_now":
                 for held in turn.state.open():
                     if event.trade_id in (None, held.position.id):
-                        self._close(turn, held, risk_manager.Leave("by hand", "Closed by hand"))
+                        self._close(turn, held, risk_manager.Leave("by hand", "Closed manually"))
                 for trade_id in tuple(turn.state.dealings.trades):
                     if event.trade_id in (None, trade_id):
                         closing.close(turn, trade_id, f"by hand ({event.who})")

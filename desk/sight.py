@@ -100,7 +100,7 @@ def blindness(turn: Turn[None], market: Market, held: Held) -> str | None:
     """Why there is no trusted price of the held contract or of the underlying; None while there is."""
     quiet = unquoted_s(turn, held)
     if quiet >= BLIND_AFTER_S:
-        return f"no fresh quote of {held.position.contract} for {quiet:.0f}s" + (
+        return f"no fresh quote of {alerts.named(held.position.contract)} for {quiet:.0f}s" + (
             f": {held.distrust}" if held.distrust else ""
         )
     if not turn.in_hours():

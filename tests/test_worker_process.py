@@ -172,6 +172,18 @@ def test_from_the_bar_to_buy_and_out_by_each_of_the_six_exits(stage, happens, se
     assert [len(stage.messages(kind)) for kind in ("— BUY", "— SELL")] == [1, 1]
 
 
+def test_a_sell_goes_over_a_connection_that_was_made_ready_while_the_position_was_open(stage):
+    push = stage.market.push
+    stage.bought()
+    stage.stop()
+    so_far = push._count
+    until(lambda: push._count > so_far, 15.0, "a connection made ready")
+    ready = push._count
+    stage.go()
+    closed_at(stage, 0.80, 0.82)
+    assert [request.connection for request in push.requests if b"SELL" in request.body] == [ready]
+
+
 # --- restarts ----------------------------------------------------------------------------------------------------------
 
 

@@ -68,7 +68,6 @@ REST, CHAIN = r"^/v[123]/", r"^/v3/snapshot/options/IWM$"
 PHONE_FAULTS = ("cut after", "500 after", "cut before", "500", "503", "html", "status 0")
 KEPT_ALIVE_MAX = 9  # one each for chain, quotes, errands, both lanes to the phone, and the hands that refresh quotes
 MEMORY_GROWTH_MB = 25.0  # what the allocators keep of the busiest moments; it comes in the first days, and stays
-SETTLED_EVENINGS, SETTLED_GROWTH_MB = 10, 6.0  # after so many evenings the busiest moments have been: memory stands still
 LOG_KB_A_SESSION, LEDGER_KB_A_SESSION = 1000, 1000
 ALERTS_OPEN_MAX = 200  # three an hour leave the worker, and each time a busy machine loses its breath is told
 # of what the log calls an error: it was told so; prices were taken away while it held; and at this speed a quarter of a second of
@@ -455,12 +454,9 @@ class Soak:
         """Each evening against the first; what may grow is bounded by a session's share."""
         first = self.evenings[0]
         hands = self.hands - (first.trades > 0)  # that may have been made since
-        memory_mb = first.memory_mb + MEMORY_GROWTH_MB
         for number, evening in enumerate(self.evenings):
-            if number == SETTLED_EVENINGS:
-                memory_mb = min(memory_mb, self.evenings[number - 1].memory_mb + SETTLED_GROWTH_MB)
             bounds = {
-                "megabytes of memory": (evening.memory_mb, memory_mb),
+                "megabytes of memory": (evening.memory_mb, first.memory_mb + MEMORY_GROWTH_MB),
                 "descriptors": (evening.descriptors, first.descriptors),
                 "connections kept alive": (evening.kept_alive, KEPT_ALIVE_MAX),
                 "threads": (evening.threads, first.threads + hands),

@@ -177,7 +177,7 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     owner.page.wait_for_selector("#option canvas")
     assert momentum_before == "no"
     assert owner.page.locator("#gates tbody tr").nth(4).get_attribute("class") == "yes"
-    owner.wait_for_text("#alerts tbody", r"BUY\s+delivered")
+    owner.wait_for_text("#alerts tbody", r"BUY \d+C [^\n]*delivered")
     owner.wait_for_text("#p-facts", r"mark\s+\$1\.005")
     owner.wait_for_text("#exits", r"stop loss\s+\$0\.8\d+\s+\$0\.1\d+ \(\d")
     owner.picture("page-holding-1440-dark")
@@ -197,13 +197,13 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     # sold by hand: the phone hears it, the page shows the trade and both results
     owner.press_twice("close_now")
     sell = stage.wait_for("— SELL")
-    assert "Closed by hand" in sell.text
+    assert "Closed manually" in sell.text
     assert "👤 Your fills" in sell.text
     owner.page.wait_for_selector("#position-card", state="hidden")
-    owner.wait_for_text("#trades tbody", r"IWM \d+C[\s\S]*Closed by hand")
+    owner.wait_for_text("#trades tbody", r"IWM \d+C[\s\S]*Closed manually")
     owner.wait_for_text("#record", "lifetime")
     owner.wait_for_text("#option-words", r"→ .* by hand")
-    owner.wait_for_text("#alerts tbody", r"SELL\s+delivered[\s\S]*not yet")
+    owner.wait_for_text("#alerts tbody", r"SELL \d+C [^\n]*delivered[\s\S]*not yet")
     stage.stop()
 
     # seen on the phone
@@ -228,7 +228,7 @@ def test_a_trade_on_the_page_from_its_signal_to_its_sell_and_over_a_restart(
     assert stage.worker.wait() == 0
     stage.start(**settings)
     owner.page.wait_for_selector("#lost", state="hidden", timeout=15_000)
-    owner.wait_for_text("#trades tbody", r"Closed by hand[\s\S]*\$1\.04 → \$1\.10")
+    owner.wait_for_text("#trades tbody", r"Closed manually[\s\S]*\$1\.04 → \$1\.10")
     owner.wait_for_text("#notes tbody", "took it")
 
     assert not owner.foreign

@@ -94,7 +94,7 @@ def test_an_early_close_is_part_of_the_morning() -> None:
         (lambda bench: bench.put(FeedRefused(at=bench.now, feed="stocks", reason="unknown key")), "❌ feed: unknown key"),
         (
             lambda bench: bench.put(OperatorSpoke(at=bench.now, command="stop_entries", who="page")),
-            "❌ entries: stopped by hand",
+            "❌ entries: stopped (manual)",
         ),
         (
             lambda bench: bench.put(BarClosed(at=bench.now, bar=bench._bar("IWM", int(bench.now) - 901, 220.0))),

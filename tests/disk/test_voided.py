@@ -20,9 +20,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """T1 closed at +$7.00, T2 at -$22.00, T3 unresolved, T4 open."""
     opened = Ledger.open(tmp_path, OPENED_AT)
     for name, exit in (("T1", 1500), ("T2", 1210), ("T3", None)):
-        opened.commit(opening(a_position(name)))
-        opened.commit(closing(a_position(name), exit))
-    opened.commit(opening(a_position("T4")))
+        opened.commit(whole(opening(a_position(name))))
+        opened.commit(whole(closing(a_position(name), exit)))
+    opened.commit(whole(opening(a_position("T4"))))
     yield opened
     opened.close()
 

@@ -1,14 +1,17 @@
-"""What a user sees of simulated days, in words: alerts with their texts and times, trades, notes, and the log's lines of decisions.
+"""What a user sees of simulated days and of real sessions, in words: alerts with texts and times, trades, notes, decisions in the log.
 
-python -m tests.kit.frozen [FIRST [COUNT]]     # the hash of each seed, and of all
+python -m tests.kit.frozen            # prints what tests/frozen.json should hold
 """
 
 from __future__ import annotations
 
-import sys
+import json
 from collections.abc import Iterator
+from datetime import date
 from hashlib import sha256
+from pathlib import Path
 
+from config import Config
 from events import (
     AlertChanged,
     AnyAction,
@@ -21,10 +24,12 @@ from events import (
     PositionOpened,
     PositionVoided,
 )
-from tests.kit.simday import Day
-from utils import clock_text
+from tests.kit.simday import KEYS, Day
+from utils import SessionCalendar, clock_text
 
-SEEDS = 48
+SEEDS = range(48)
+REAL = (date(2013, 10, 7), date(2013, 10, 8), date(2013, 10, 9))
+SECONDS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "seconds"
 DECISIONS = (
     "🚀",
     "🔥",
@@ -61,8 +66,8 @@ def visible(actions: list[AnyAction]) -> Iterator[str]:
                             yield f"queued {row.alert.id}"
 
 
-class Seen(Day):
-    """A day that keeps what can be seen of it. The order within one instant is nobody's to see."""
+class VisibleDay(Day):
+    """A simulated day that keeps what can be seen of it. The order within one instant is nobody's to see."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -81,13 +86,35 @@ class Seen(Day):
         return actions
 
 
-def hash_of(seed: int) -> str:
-    day = Seen(seed)
+def of_seed(seed: int) -> str:
+    day = VisibleDay(seed)
     day.run()
-    return sha256("\n".join(day.lines).encode()).hexdigest()[:16]
+    return hashed(day.lines)
+
+
+def of_session(day: date) -> str:
+    """A recorded session of SPY as if it were IWM's, SPY's own beside it, with modelled quotes."""
+    from replay import paths
+    from replay.files.bars import joined
+
+    bars = joined([SECONDS / f"SPY_{day:%Y%m%d}.csv.gz"], "SPY")
+    calendar = SessionCalendar(day)
+    session = calendar.on(day)
+    assert session is not None
+    config = Config.from_env({**KEYS, "RELATIVE_VOLUME_FILTER": "off", "DELTA_MIN": "0.15", "DELTA_MAX": "0.70"})
+    lines: list[str] = []
+
+    def look(_desk: object, events: list[AnyEvent], actions: list[AnyAction]) -> None:
+        lines.extend(sorted(f"{clock_text(events[-1].at)} {line}" for line in visible(actions)))
+
+    paths.live_through(config, calendar, paths.day_of(bars, bars, session, None), 2.0, watch=look)
+    return hashed(lines)
+
+
+def hashed(lines: list[str]) -> str:
+    return sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":
-    first, count = (*map(int, sys.argv[1:]), *(0, SEEDS)[len(sys.argv) - 1 :])
-    for seed in range(first, first + count):
-        print(seed, hash_of(seed), flush=True)
+    frozen = {"seeds": {str(seed): of_seed(seed) for seed in SEEDS}, "sessions": {str(day): of_session(day) for day in REAL}}
+    print(json.dumps(frozen, indent=1))
