@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+import msgspec
 import pytest
 
+from desk.state import Memory as DeskMemory
 from desk.state import Sheet, Turn
-from events import FeedConnected, FeedDropped, FetchMinutes, OperatorSpoke, Order, OrderAnswered, ShowQuote, StopRequested
+from events import (
+    FeedConnected,
+    FeedDropped,
+    FetchMinutes,
+    OperatorSpoke,
+    Order,
+    OrderAnswered,
+    Remembered,
+    ShowQuote,
+    StopRequested,
+)
+from strategies.registry import build
 from tests.kit.scalping import QQQ_CALL, QQQ_PUT, ScalperBench
 
 
@@ -353,3 +366,12 @@ def test_a_tape_decided_again_gives_the_same_orders() -> None:
     for bench in (first, second):
         bench.tick(5)
     assert first.placed == second.placed
+
+
+def test_what_it_remembers_is_kept_on_a_tape_and_read_again() -> None:
+    bench = ScalperBench().bought(2)
+    kept = msgspec.json.decode(msgspec.json.encode(bench.desk.memory()), type=DeskMemory)
+    other = build(bench.config, bench.calendar, Remembered())
+    other.recall(kept)
+    assert other.owners["scalper"].memory == bench.memory
+    assert bench.memory.walls["QQQ"].reason == "only 1 call strikes with open interest"
