@@ -12,9 +12,11 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 LAST = {"W": 28, "R": 19, "P": 19, "X": 24, "C": 8, "S": 22}  # sockets, REST, phone, process, configuration, security
 CASES = 51
+RELATIVES = (*range(1, 8), *range(9, 18))  # of the scalper; the eighth is of commands over HTTP
 CATALOGUE = [
     *(f"{row}{number:02}" for row, last in LAST.items() for number in range(1, last + 1)),
     *(f"A{n}" for n in range(1, CASES + 1)),
+    *(f"B{n}" for n in RELATIVES),
 ]
 
 

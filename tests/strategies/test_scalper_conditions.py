@@ -461,3 +461,20 @@ def test_what_blocks_holds_all_six_down_and_leaves_their_values() -> None:
     assert {each.reason for each in (*reading.long, *reading.short)} == {"data feed stalled"}
     assert not any(each.ok for each in (*reading.long, *reading.short))
     assert gate(reading, 1).value is not None
+
+
+@pytest.mark.fault("B17")
+@pytest.mark.parametrize("day", [date(2026, 3, 6), date(2026, 3, 9), date(2026, 10, 30), date(2026, 11, 2)])
+def test_the_window_is_new_yorks_in_the_weeks_in_which_clocks_change(day: date) -> None:
+    session = SessionCalendar(day).on(day)
+    assert session is not None
+    rules = rules_of(configured(), session)
+    assert (rules.opens - session.open_at, rules.closes - session.open_at) == (60, 7_200)
+    gates = [read(*two_windows(session), 0, session.open_at + at, rules).long[5] for at in (59, 60, 7_199, 7_200)]
+    assert [each.ok for each in gates] == [False, True, True, False]
+    assert (gates[0].reason, gates[-1].reason) == ("opens at 09:31", "closed at 11:30")
+
+
+def two_windows(session: Session) -> tuple[Window, Window]:
+    board = Board(["QQQ", "SPY"], session, 3.0)
+    return Window(configured(), board.minutes["QQQ"]), Window(configured(), board.minutes["SPY"])
