@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from desk import holding, outbox
+from desk import outbox, sight
 from tests.kit.simday import Broken, Day
 from tests.kit.worker import HOME
 
@@ -68,8 +68,8 @@ def uncounted(row, now, channel="pushover"):
     ("module", "name", "broken", "found"),
     [
         (outbox, "heading", lambda row, now, recorded=True: [], "repeated without a label|before it was durable"),
-        (holding, "watch_sight", lambda turn, market: None, "silent about it"),
-        (holding, "PositionMarked", lambda position: None, "after the kill it is"),
+        (sight, "watch", lambda turn, market: None, "silent about it"),
+        (sight, "PositionMarked", lambda position: None, "after the kill it is"),
         (outbox, "sending", uncounted, "before the last try had ended"),
     ],
     ids=["headings", "blindness", "marks", "counting"],
