@@ -300,8 +300,14 @@ class Worker:
         trades = (*kept.broker_trades, *kept.broker_ended, *dealings.trades.values(), *dealings.ended)
         mine = {trade.id for trade in trades if trade.mode == mode}
         booked = [(trade_id, fill) for trade_id, own in dealings.fills.items() for fill in own] or list(kept.fills)
-        broker = made(mode, self.clock.now, tuple(fill for trade_id, fill in booked if trade_id in mine))
-        return Courier(self.inbox.put, self.clock, broker)
+        fills = tuple(fill for trade_id, fill in booked if trade_id in mine)
+
+        def bell() -> None:
+            courier.ring()
+
+        broker = made(mode, self.clock.now, fills, self.config.sections, bell)
+        courier = Courier(self.inbox.put, self.clock, broker)
+        return courier
 
     def _see(self) -> View | None:
         return self.view
