@@ -43,7 +43,8 @@ from dashboard.edge import Heartbeat, Pages
 from dashboard.metrics import Work
 from dashboard.view import LOOK_S, View, look
 from desk import outbox
-from desk.desk import CRASHES_MAX, FAULTS_MAX, Fault, crashes_of
+from desk.desk import FAULTS_MAX, Fault
+from desk.lives import CRASHES_MAX, crashes_of
 from desk.state import DESK
 from disk.folder import DataFolder, DiskTrouble, FolderBusy, temporary_place
 from disk.tape import Tape

@@ -18,11 +18,10 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 import alerts
-import pnl_tracker
 import risk_manager
-from desk import accounts, books, closing, daily, delivery, feed, moments, orders, outbox, sight, trades
+from desk import accounts, books, closing, daily, delivery, feed, lives, moments, orders, outbox, sight, trades, way_out
 from desk.market import Market
-from desk.state import ASSUMED, DESK, FeedDay, Held, Kept, Memory, Own, Sheet, State, Stopping, Turn, trades_of
+from desk.state import ASSUMED, DESK, FeedDay, Held, Kept, Memory, Own, Sheet, State, Turn, trades_of
 from desk.strategy import MarketEvent, PutRight, Restored, Scene, Stalled, Status, Strategy
 from events import (
     AlertDelivered,
@@ -64,7 +63,6 @@ from events import (
     QuotesArrived,
     QuoteSeen,
     ReceiptSeen,
-    RefreshQuotes,
     Remembered,
     SettlementArrived,
     SnapshotTaken,
@@ -79,20 +77,13 @@ if TYPE_CHECKING:
     from config import Config
     from utils import Session, SessionCalendar
 
-LAST_QUOTE_S = 2.0
 LAST_WORDS_S = 10.0
 GOODBYE_S = 5.0
 LAST_ORDERS_S = 25.0
-CUTOFF_REMINDER_S = 300.0
-MAX_SKEW_S = 2.0
-CRASHES_MAX = 3
 FAULTS_MAX = 3
 FAULTS_WITHIN_S = 60.0
 OUT_BY_GRACE_S = 5.0
 LOST_S = 60.0
-ONCE_A_DAY = ("morning", "summary")
-STEADY_S = 600.0
-DISK, DISK_PATIENCE_S = "disk", 60.0
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 TOLD_TO_ALL: frozenset[type] = frozenset(
     {
@@ -181,15 +172,15 @@ class Desk:
             AlertFailed: books.attempt_failed,
             ReceiptSeen: delivery.receipt_seen,
             PhoneChecked: delivery.phone_checked,
-            ClockChecked: self._clock_checked,
+            ClockChecked: way_out.clock_checked,
             SettlementArrived: self._settle,
             **dict.fromkeys(TOLD_BY_BROKERS, self._take_broker),
             HalfSecondPassed: self._tick,
             OperatorSpoke: self._obey,
             CommandGiven: self._lead,
-            ThreadFailed: self._thread_failed,
+            ThreadFailed: way_out.thread_failed,
             TookLong: self._took_long,
-            StopRequested: self._stop,
+            StopRequested: lives.stop,
         }
 
     # --- a turn --------------------------------------------------------------------------------------------------------
@@ -338,31 +329,8 @@ class Desk:
 
     def _start(self, turn: DeskTurn, event: WorkerStarted) -> None:
         """Take up what the last life left: cooldowns, the record, the outbox, the position."""
-        kept, facts = self.remembered, self.remembered.facts
-        last_seen_at = max(
-            (at for key in ("running_since", "alive_at") if (at := number(facts.get(key))) is not None), default=None
-        )
-        crashes = crashes_of(facts)
-        lived = replace(event, away_s=None if last_seen_at is None else max(turn.at - last_seen_at, 0.0), crashes=crashes)
-        fault = f"{crashes} unclean ends in a row" if crashes >= CRASHES_MAX else None
-        turn.write(FactSet("running_since", turn.at))
-        turn.write(FactSet("crashes", float(crashes)))
-        turn.set(
-            at=turn.at,
-            started_at=turn.at,
-            entries_stopped=facts.get("entries_stopped") == "yes",
-            told_on={topic: str(facts.get(topic)) for topic in ONCE_A_DAY},
-            opened_on=kept.trades_opened_on,
-            outbox={key: moments.of_row(row, turn.at) for key, row in delivery.taken_up(kept.outbox, turn.at).items()},
-            line=replace(turn.state.line, ops_at=moments_of(facts.get("ops_at")) if crashes else ()),
-            way_out=replace(turn.state.way_out, starts=fault),
-        )
-        turn.change_account(
-            ASSUMED,
-            record=pnl_tracker.fold(kept.trades),
-            trades=kept.trades,
-            last_exit_at=moments.past(turn.at, number(facts.get("last_exit_at"))),
-        )
+        kept = self.remembered
+        lived = lives.begin(turn, kept, event)
         self._roll(turn)
         if kept.position is not None:
             books.resume(turn, ASSUMED, kept.position)
@@ -509,46 +477,16 @@ class Desk:
         for ref in orders.commit_failed(turn, () if pending is None else pending.refs):
             accounts.unrecorded(turn, ref)
         if turn.state.way_out.disk is None:
-            turn.due[DISK] = turn.at + DISK_PATIENCE_S
+            turn.due[way_out.DISK] = turn.at + way_out.DISK_PATIENCE_S
         for trade_id, why in delivery.commit_failed(turn, event):
             books.void(turn, trade_id, why)
-
-    def _watch_disk(self, turn: DeskTurn) -> None:
-        """A disk that refuses for a minute, or a viewer that holds the ledger for as long: no BUY, and the owner hears why."""
-        reason = turn.state.way_out.disk
-        if reason is not None and turn.every(DISK, 3600.0):
-            delivery.say(turn, alerts.disk_trouble(turn.config, reason, at=turn.at))
-
-    def _clock_checked(self, turn: DeskTurn, event: ClockChecked) -> None:
-        """The market's own time decides; where it cannot be had, the bars do."""
-        if event.skew_s is None:
-            turn.log_change("clock", "the market's time cannot be asked: the bars decide whether the clock is right")
-            turn.set(clock_by_bars=True)
-            return
-        off = abs(event.skew_s) > MAX_SKEW_S
-        fault = f"the host's clock is {event.skew_s:+.1f}s off {event.source}" if off else None
-        turn.set(way_out=replace(turn.state.way_out, clock=fault), clock_by_bars=event.by_itself)
-        turn.log_change("clock", fault or "the clock is right", "warning" if fault else "info", source=event.source)
-        if off and turn.every("clock", 3600.0):
-            delivery.say(turn, alerts.clock_off(turn.config, event.skew_s, event.source or "", at=turn.at))
-
-    def _trust_clock_by_bars(self, turn: DeskTurn) -> None:
-        """Bars that arrive as old as bars are when they arrive say that the clock is right."""
-        state = turn.state
-        if state.way_out.clock is not None and state.clock_by_bars and self.market.is_in_time(turn.at):
-            turn.set(way_out=replace(state.way_out, clock=None))
-            turn.log_change("clock", "the clock is right, by the bars")
-
-    def _thread_failed(self, turn: DeskTurn, event: ThreadFailed) -> None:
-        turn.log("error", f"thread {event.thread} replaced: {event.reason}")
-        delivery.say(turn, alerts.thread_failed(turn.config, event.thread, event.reason, at=turn.at))
 
     # --- time ----------------------------------------------------------------------------------------------------------
 
     def _tick(self, turn: DeskTurn, event: HalfSecondPassed) -> None:
         """The desk's part of time, before the strategies hear of it."""
         moved_s = event.moved_s or min(turn.at - turn.state.at, 0.0)
-        moved = abs(moved_s) > MAX_SKEW_S
+        moved = abs(moved_s) > way_out.MAX_SKEW_S
         if moved:
             self._put_right(turn, moved_s)
         turn.set(at=turn.at)
@@ -575,8 +513,8 @@ class Desk:
         """And after: what was left open too long, sight, what is owed, the day's messages, the end."""
         self._close_overdue(turn)
         sight.watch(turn, self.market)
-        self._trust_clock_by_bars(turn)
-        self._watch_disk(turn)
+        way_out.trust_clock_by_bars(turn, self.market)
+        way_out.watch_disk(turn)
         feed.ask_history_again(turn, self.symbols)
         for trade_id, why in delivery.tick(turn):
             books.void(turn, trade_id, why)
@@ -587,7 +525,7 @@ class Desk:
             daily.say_go(turn, self.market, self.statuses(turn.at))
         if daily.is_evening(turn) and self._first_today(turn, "summary"):
             daily.say_summary(turn, self.statuses(turn.at))
-        if turn.state.way_out.starts is not None and turn.at - turn.state.started_at >= STEADY_S:
+        if turn.state.way_out.starts is not None and turn.at - turn.state.started_at >= lives.STEADY_S:
             turn.set(way_out=replace(turn.state.way_out, starts=None))
             turn.write(FactSet("crashes", 0.0))
         self._stop_in_order(turn)
@@ -649,24 +587,6 @@ class Desk:
             case "resolve":
                 closing.resolve(turn, event.trade_id or "", event.price, event.who, event.why)
 
-    def _stop(self, turn: DeskTurn, event: StopRequested) -> None:
-        if turn.state.stopping is not None:
-            return
-        turn.set(stopping=Stopping(turn.at, event.reason))
-        turn.log("info", f"stopping: {event.reason}")
-        for order in orders.in_flight(turn.state):
-            if order.opens:
-                orders.cancel(turn, order.ref, "the worker stops")
-        for held in turn.state.open():
-            position = held.position
-            if turn.config.on_shutdown != "keep":
-                turn.hold(replace(held, wait_until=turn.at + LAST_QUOTE_S))
-                turn.do(RefreshQuotes(turn.ticket(), (position.contract,)))
-            elif delivery.never_announced(turn.state, position.id):
-                books.void(turn, position.id, "the worker ended before its BUY could be delivered")
-            else:
-                delivery.say(turn, alerts.going_down(turn.config, position, at=turn.at))
-
     def _stop_in_order(self, turn: DeskTurn) -> None:
         """Close with a last quote, wait for the SELL to be told, then end; the outbox has the rest."""
         stopping = turn.state.stopping
@@ -689,20 +609,3 @@ class Desk:
             turn.write(FactSet("running_since", None))
             turn.write(FactSet("crashes", 0.0))
             turn.do(Exit(0))
-
-
-def crashes_of(facts: dict[str, float | str | None]) -> int:
-    """Unclean ends in a row, the last life's included if it was one; a life of ten minutes ends the row."""
-    since, last_seen = number(facts.get("running_since")), number(facts.get("alive_at"))
-    if since is None:
-        return 0
-    steady = last_seen is not None and last_seen - since >= STEADY_S
-    return 1 + (0 if steady else int(number(facts.get("crashes")) or 0))
-
-
-def moments_of(fact: float | str | None) -> tuple[float, ...]:
-    return tuple(map(float, str(fact or "").split()))
-
-
-def number(fact: float | str | None) -> float | None:
-    return float(fact) if isinstance(fact, int | float) else None
