@@ -414,7 +414,7 @@ def of_orders(
     trade_id: str | None = None,
 ) -> Alert:
     """What is said of orders and of the trades made of them; an emergency rings for ten minutes."""
-    expires_at = at + OPS_LIFE_S if kind == "OPS" else None
+    expires_at = at + OPS_LIFE_S if kind in ("NEWS", "OPS") else None
     return _alert(
         alert_id, kind, title, lines, at=at, priority=priority, expires_at=expires_at, trade_id=trade_id, rings_s=600
     )

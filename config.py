@@ -17,6 +17,7 @@ from datetime import time
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache, reduce
+from importlib import import_module
 from operator import le, lt
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -80,7 +81,8 @@ class ConfigError(Exception):
 # --- the settings ------------------------------------------------------------------------------------------------------
 
 KEYS, RUNNING, PLACES, PAGES, ENTRY = "Keys (required)", "Strategies", "Places", "Log, page and health", "Entry"
-STRATEGIES = ("vwap",)
+STRATEGIES = ("vwap", "scalper")
+SECTIONS = {"scalper": "strategies.scalper.settings"}  # a strategy with settings of its own, and where they are
 CONTRACT, POSITION, PHONE, FEED = "Contract", "Position and exits", "Phone", "Feed and deadlines"
 
 
@@ -100,7 +102,10 @@ class Config(BaseModel):
     pushover_user_key: PhoneKey = setting(KEYS, "Pushover user or group key", allowed="30 letters and digits")
 
     strategies: Annotated[tuple[str, ...], BeforeValidator(names_of(*STRATEGIES))] = setting(
-        RUNNING, "Which strategies run, side by side; what is off asks for nothing", ("vwap",), allowed="any of vwap"
+        RUNNING,
+        "Which strategies run, side by side; what is off asks for nothing",
+        ("vwap",),
+        allowed="any of vwap, scalper",
     )
 
     polygon_ws_url: SocketUrl = setting(PLACES, "Stocks socket", "wss://socket.massive.com/stocks", allowed=SOCKET_WORDS)
@@ -220,6 +225,7 @@ class Config(BaseModel):
     http_timeout_seconds: Seconds = setting(FEED, "Whole time of one REST request", 2.0, 0.1, 10)
 
     warnings: tuple[str, ...] = ()
+    sections: dict[str, Any] = {}
 
     @classmethod
     def from_env(cls, given: Mapping[str, str]) -> Config:
@@ -241,11 +247,17 @@ class Config(BaseModel):
                 faults.append(f"{name} is missing: {description_of(field)}{_hint(name, given)}")
                 bad.add(name)
         faults += _contradictions(values, bad)
+        sections = {}
+        for strategy in values.get("STRATEGIES", fields()["STRATEGIES"].default):
+            if strategy in SECTIONS:
+                sections[strategy], wrong = section(strategy).read(given)
+                faults += wrong
         if faults:
             said = "\n".join(faults)
             raise ConfigError([*faults, *(line for line in misspelt(given) if line.split()[0] not in said)])
         config = cls.model_construct(**{name.lower(): value for name, value in values.items()})
-        return config.model_copy(update={"warnings": (*misspelt(given), *_cautions(given, config))})
+        warnings = (*misspelt(given), *_cautions(given, config))
+        return config.model_copy(update={"warnings": warnings, "sections": sections})
 
     @property
     def log_path(self) -> Path:
@@ -258,7 +270,9 @@ class Config(BaseModel):
 
     def secrets(self) -> tuple[str, ...]:
         """Every text that may appear nowhere, the longest first: keys, secret URLs and the telling parts of those."""
-        keys = (self.polygon_api_key, self.pushover_token, self.pushover_user_key, self.dashboard_token)
+        own = (self.polygon_api_key, self.pushover_token, self.pushover_user_key, self.dashboard_token)
+        theirs = (value for settings in self.sections.values() for _, value in settings if isinstance(value, SecretStr))
+        keys = (*own, *theirs)
         found = {key.get_secret_value() for key in keys if key}
         for url in (*self.fallback_alert_urls, *([self.heartbeat_url] if self.heartbeat_url else [])):
             found |= set(_telling_parts(url.get_secret_value()))
@@ -271,6 +285,9 @@ class Config(BaseModel):
             value = getattr(self, name.lower())
             if group_of(field) != KEYS and value != field.default:
                 told[name] = "(set)" if is_secret(name) else shown(value)
+        for strategy, settings in self.sections.items():
+            for name, value in section(strategy).non_defaults(settings).items():
+                told[name] = value
         return told
 
 
@@ -280,7 +297,18 @@ class Config(BaseModel):
 @cache
 def fields() -> dict[str, FieldInfo]:
     """The settings by name, in the order of `.env.example`."""
-    return {name.upper(): field for name, field in Config.model_fields.items() if name != "warnings"}
+    return {name.upper(): field for name, field in Config.model_fields.items() if name not in ("warnings", "sections")}
+
+
+def section(strategy: str) -> Any:
+    """The leaf that declares a strategy's settings: `fields`, `read`, `non_defaults`."""
+    return import_module(SECTIONS[strategy])
+
+
+@cache
+def known() -> dict[str, FieldInfo]:
+    """Every setting by name, those of strategies that are off too."""
+    return fields() | {name: field for strategy in SECTIONS for name, field in section(strategy).fields().items()}
 
 
 def is_secret(name: str) -> bool:
@@ -394,11 +422,11 @@ def _telling_parts(url: str) -> Iterator[str]:
 
 def misspelt(given: Mapping[str, str]) -> Iterator[str]:
     """Names that nobody reads but that look like ours."""
-    prefixes = {name.split("_")[0] for name in [*fields(), *ALIASES] if "_" in name}
+    prefixes = {name.split("_")[0] for name in [*known(), *ALIASES] if "_" in name}
     for name in sorted(given):
-        if name in fields() or name in ALIASES or name.upper() in FOREIGN_NAMES:
+        if name in known() or name in ALIASES or name.upper() in FOREIGN_NAMES:
             continue
-        near = get_close_matches(name.upper(), fields(), 1, 0.6 if name.split("_")[0] in prefixes else 0.85)
+        near = get_close_matches(name.upper(), known(), 1, 0.6 if name.split("_")[0] in prefixes else 0.85)
         if near:
             yield f"{_shown_name(name)} is no setting: {near[0]} is the nearest"
         elif "_" in name and name.split("_")[0] in prefixes:
@@ -503,7 +531,7 @@ def read_file(file: Path) -> dict[str, str]:
 
 def _named(line: str) -> str:
     """Which setting a line that is not understood seems to mean; nothing else of it is shown, for it may hold a key."""
-    name = next((word for word in re.findall(r"[A-Za-z0-9_]+", line) if word in fields() or word in ALIASES), "")
+    name = next((word for word in re.findall(r"[A-Za-z0-9_]+", line) if word in known() or word in ALIASES), "")
     return f" ({name})" if name else ""
 
 
@@ -538,7 +566,7 @@ def example() -> str:
         "# Made by: python -m config > .env.example",
     ]
     group = ""
-    for name, field in fields().items():
+    for name, field in known().items():
         if group != group_of(field):
             group = group_of(field)
             lines += ["", f"# --- {group} ---"]

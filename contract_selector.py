@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from events import ChainRow, Quote
+from market.greeks import YEAR_S
 from utils import SHARES, Session
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-YEAR_S = 365 * 86_400.0
 SAME_UNDERLYING = 0.005
 REFUTED_BY = 0.15  # a quarter of an hour before the close, a delta moves by 0.15 with ten cents of IWM
 NEAREST = 3

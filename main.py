@@ -69,6 +69,7 @@ from events import (
     Deliver,
     Exit,
     Explain,
+    FetchMinutes,
     FetchProfile,
     FetchSettlement,
     FindOrder,
@@ -78,6 +79,7 @@ from events import (
     PlaceOrder,
     PollReceipt,
     PreviewOrder,
+    ReadModel,
     RefreshQuotes,
     Remembered,
     ShowQuote,
@@ -102,7 +104,7 @@ CRASH_PAUSE_MAX_S = 60.0
 REPLACEMENTS_WITHIN_S = 300.0
 
 OK, BAD_LEDGER, BAD_FOLDER, BUSY, BAD_SETTINGS = 0, 65, 73, 75, 78
-PHONE_RANKS = {"BUY": 0, "BLIND": 1, "CRITICAL": 2, "OPS": 3}
+PHONE_RANKS = {"BUY": 0, "BLIND": 1, "CRITICAL": 2, "NEWS": 3, "OPS": 3}
 
 
 class Worker:
@@ -261,7 +263,7 @@ class Worker:
                 self.edges["quotes"].put(action)
                 if (options := self.edges.get("options")) is not None:
                     options.put(action)
-            case Backfill() | FetchProfile() | FetchSettlement():
+            case Backfill() | FetchMinutes() | FetchProfile() | FetchSettlement() | ReadModel():
                 self.edges["errands"].put(action)
             case Exit(code):
                 self.exit_code = code
@@ -280,7 +282,7 @@ class Worker:
             "errands": lambda: Errands(emit, config, clock, self.calendar, budget),
             "quotes": lambda: Quotes(emit, config, clock, budget),
             "chain": lambda: ChainPoller(emit, config, clock, self._session_at, wanted, budget),
-            "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours),
+            "stocks": lambda: StocksSocket(emit, config, clock, self._in_hours, self.desk.symbols),
         }
         self.makers["http"] = lambda: Pages(emit, config, clock, self._see, self.work, self.lines, VERSION, self.calendar)
         if config.heartbeat_url is not None:
@@ -299,8 +301,14 @@ class Worker:
         trades = (*kept.broker_trades, *kept.broker_ended, *dealings.trades.values(), *dealings.ended)
         mine = {trade.id for trade in trades if trade.mode == mode}
         booked = [(trade_id, fill) for trade_id, own in dealings.fills.items() for fill in own] or list(kept.fills)
-        broker = made(mode, self.clock.now, tuple(fill for trade_id, fill in booked if trade_id in mine))
-        return Courier(self.inbox.put, self.clock, broker)
+        fills = tuple(fill for trade_id, fill in booked if trade_id in mine)
+
+        def bell() -> None:
+            courier.ring()
+
+        broker = made(mode, self.clock.now, fills, self.config.sections, bell)
+        courier = Courier(self.inbox.put, self.clock, broker)
+        return courier
 
     def _see(self) -> View | None:
         return self.view

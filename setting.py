@@ -7,7 +7,7 @@ A setting is a pydantic field that carries its group, its words and what it take
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import time
 from decimal import Decimal
 from ipaddress import ip_address
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from utils import SharedClock
@@ -31,6 +31,11 @@ def is_loopback(host: str | None) -> bool:
         return ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def host_of(url: str | None) -> str | None:
+    """The host that a URL names; None where there is none."""
+    return urlsplit(url or "").hostname
 
 
 def cleaned(text: str) -> str:
@@ -168,6 +173,26 @@ def setting(group: str, words: str, default: Any = None, low: Any = None, high: 
     if isinstance(default, Decimal):
         low, high = Decimal(str(low)), Decimal(str(high))
     return Field(default, description=words, ge=low, le=high, json_schema_extra={"group": group, "allowed": allowed})
+
+
+# --- reading a section of them ------------------------------------------------------------------------------------------
+
+
+def read_fields(fields: Mapping[str, FieldInfo], given: Mapping[str, str]) -> tuple[dict[str, Any], list[str], set[str]]:
+    """What was given of these settings, by name; a line for each that is refused, and the names of those."""
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    bad: set[str] = set()
+    for name, field in fields.items():
+        kind: Any = Annotated[(field.annotation, name, *field.metadata)]
+        text = given.get(name, "")
+        try:
+            if text := cleaned(text):
+                values[name] = TypeAdapter(kind).validate_python(text)
+        except (ValidationError, ValueError, KeyError):
+            faults.append(fault(name, field, text))
+            bad.add(name)
+    return values, faults, bad
 
 
 # --- saying one value --------------------------------------------------------------------------------------------------

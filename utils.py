@@ -216,6 +216,10 @@ class SessionCalendar:
     def next_after(self, day: date) -> Session | None:
         return next((session for date_, session in sorted(self._sessions.items()) if date_ > day), None)
 
+    def before(self, day: date, count: int) -> list[Session]:
+        """The last `count` sessions before `day`, oldest first, half-days too."""
+        return [session for date_, session in sorted(self._sessions.items()) if date_ < day][-count:]
+
     def full_before(self, day: date, count: int) -> list[Session]:
         """The last `count` full sessions before `day`, oldest first; half-days are not counted."""
         full = [session for date_, session in sorted(self._sessions.items()) if date_ < day and session.is_full]

@@ -82,8 +82,10 @@ class SureMarket(Market):
             starts, close, close, close, close, traded if volume is None else volume, close, ones.astype(np.int64)
         )
 
-    def rows(self, expiry: date, rights: tuple[int, ...] = (CALL, PUT), only: str | None = None) -> list[dict[str, Any]]:
-        if expiry != DAY:
+    def rows(
+        self, expiry: date, rights: tuple[int, ...] = (CALL, PUT), only: str | None = None, underlying: str = "IWM"
+    ) -> list[dict[str, Any]]:
+        if expiry != DAY or underlying != "IWM":
             return []
         now = self.clock.now()
         if only is not None:

@@ -37,6 +37,7 @@ from events import (
     ChainFailed,
     CheckPhone,
     ClockChecked,
+    CommandGiven,
     CommitFailed,
     Committed,
     Exit,
@@ -48,6 +49,9 @@ from events import (
     HalfSecondPassed,
     IndexSeen,
     JunkDropped,
+    MinutesFailed,
+    MinutesFetched,
+    ModelRead,
     Noted,
     OperatorSpoke,
     OrderAnswered,
@@ -90,6 +94,9 @@ TOLD_TO_ALL: frozenset[type] = frozenset(
         QuotesArrived,
         ProfileArrived,
         ProfileFailed,
+        MinutesFetched,
+        MinutesFailed,
+        ModelRead,
         HalfSecondPassed,
         StopRequested,
         PreviewArrived,
@@ -172,6 +179,7 @@ class Desk:
             **dict.fromkeys(TOLD_BY_BROKERS, self._take_broker),
             HalfSecondPassed: self._tick,
             OperatorSpoke: self._obey,
+            CommandGiven: self._lead,
             ThreadFailed: way_out.thread_failed,
             TookLong: self._took_long,
             StopRequested: lives.stop,
@@ -417,6 +425,13 @@ class Desk:
     def _take_broker(self, turn: DeskTurn, event: accounts.BrokerEvent) -> None:
         """Book what a broker told; then whose it is hears of it."""
         self._hear_of(accounts.take(turn, event), event)
+
+    def _lead(self, turn: DeskTurn, event: CommandGiven) -> None:
+        """What is asked of a strategy is written down, and led to it."""
+        turn.log("warning", f"asked of {event.strategy}: {event.command}", who=event.who)
+        body = {"who": event.who, "strategy": event.strategy, "mode": event.mode, "trade": event.trade_id or None}
+        turn.write(Noted(turn.at, event.command, {**body, "signal": event.signal_id or None}))
+        self._hear_of([event.strategy], event)
 
     def _settle(self, turn: DeskTurn, event: SettlementArrived) -> None:
         books.settle(turn, event)

@@ -10,6 +10,7 @@ answer in with `after` and `line_after`. Rules (the service's own, and those of 
 - A SELL is tried until it is delivered: without a fallback, a refused one again after each check that finds the keys good.
   Unseen when it stops ringing: once more, then by the fallback channel.
 - OPS: three an hour; what waits meanwhile becomes one message (`grouped`). No other kind is ever grouped.
+- NEWS, what a strategy does with orders, takes no place of the hour; what is refused is dropped, and what is old too.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ def due(row: Outgoing, now: float, config: Config, line: Line, *, position_open:
     if refused or closed(line, now) is not None:
         if alert.kind in URGENT and config.fallback_alert_urls:
             return "fallback" if row.fallback == "" or now >= row.next_at else None
-        return "drop" if refused and alert.kind in ("BUY", "OPS") else None
+        return "drop" if refused and alert.kind in ("BUY", "NEWS", "OPS") else None
     if now < row.next_at or (alert.kind == "OPS" and (refused_since_proof(line) or not ops_places(line, now, row.owner))):
         return None
     return "send"

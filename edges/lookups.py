@@ -13,17 +13,24 @@ from edges.edge import Boxed, Emit
 from events import (
     Backfill,
     BackfillFailed,
+    Bar,
     BarsFetched,
     ClockChecked,
+    FetchMinutes,
     FetchProfile,
     FetchSettlement,
+    MinutesFailed,
+    MinutesFetched,
+    ModelRead,
     ProfileArrived,
     ProfileFailed,
+    ReadModel,
     SettlementArrived,
 )
 from failpoints import hit
 from polygon_client import Rest
 from signals import PROFILE_SESSIONS, profile_of
+from utils import new_york
 from wire.budget import Budget
 from wire.transport import Refused, TryAgain
 
@@ -36,6 +43,7 @@ log = logger.of("errands")
 CLOCK_CHECK_S = 300.0
 CLOCK_RETRY_S = 30.0
 JUMP_S = 2.0
+SESSIONS_MAX = 8
 
 
 class Errands(Boxed):
@@ -60,6 +68,10 @@ class Errands(Boxed):
                     for symbol in action.symbols:
                         self.beat()
                         self._backfill(action, symbol)
+                case FetchMinutes() as action:
+                    self._minutes(action)
+                case ReadModel(strategy, name):
+                    self._model(strategy, name)
                 case FetchProfile(symbol, day):
                     self._profile(symbol, date.fromisoformat(day))
                 case FetchSettlement(trade_id, symbol, day):
@@ -79,6 +91,32 @@ class Errands(Boxed):
             at=self.clock.now(), symbol=symbol, start=start, end=end, bars=tuple(bars), strategy=asked.strategy
         )
         self.emit(fetched)
+
+    def _minutes(self, asked: FetchMinutes) -> None:
+        """Minutes of regular hours: of [start, end), and the last `before` of earlier sessions, over as many as that takes."""
+        today = new_york(asked.start).date()
+        earlier: list[Bar] = []
+        try:
+            for session in reversed(self.calendar.before(today, SESSIONS_MAX) if asked.before else []):
+                if len(earlier) >= asked.before:
+                    break
+                self.beat()
+                earlier = [*self.rest.minutes_of(asked.symbol, session.open_at, session.close_at), *earlier]
+            bars = self.rest.minutes_of(asked.symbol, asked.start, asked.end) if asked.end > asked.start else []
+        except (TryAgain, Refused) as fault:
+            refused = isinstance(fault, Refused)
+            self.emit(MinutesFailed(at=self.clock.now(), symbol=asked.symbol, reason=fault.reason, refused=refused))
+            return
+        kept = (*earlier[len(earlier) - min(len(earlier), asked.before) :], *bars)
+        self.emit(MinutesFetched(at=self.clock.now(), symbol=asked.symbol, start=asked.start, bars=kept))
+
+    def _model(self, strategy: str, name: str) -> None:
+        """A model file as it is; one that is not there, or cannot be read, is none."""
+        try:
+            text = (self.config.data_dir / name).read_text(errors="replace")
+        except OSError:
+            text = None
+        self.emit(ModelRead(at=self.clock.now(), strategy=strategy, text=text))
 
     def _profile(self, symbol: str, day: date) -> None:
         """The profile of a day, from the cache if it was made today already."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -367,15 +367,17 @@ def _login_refused(said: str) -> str:
 
 
 class StocksSocket(Stream):
-    """Second bars of the traded symbol, of SPY and of the heartbeat basket. `in_hours`: whether their silence means anything."""
+    """Second bars of what is traded, of SPY and of the heartbeat basket. `in_hours`: whether their silence means anything."""
 
     name = "stocks"
     feed = "stocks"
 
-    def __init__(self, emit: Emit, config: Config, clock: Clock, in_hours: Callable[[], bool]) -> None:
+    def __init__(
+        self, emit: Emit, config: Config, clock: Clock, in_hours: Callable[[], bool], symbols: Iterable[str] = ()
+    ) -> None:
         super().__init__(emit, config, clock, config.polygon_ws_url)
         self.in_hours = in_hours
-        self.symbols = frozenset((config.symbol, config.leader, *config.heartbeat_symbols))
+        self.symbols = frozenset((config.symbol, config.leader, *config.heartbeat_symbols, *symbols))
         self._topics = {f"A.{symbol}" for symbol in self.symbols}
 
     def topics(self) -> set[str]:

@@ -49,6 +49,29 @@ class BackfillFailed(Event, frozen=True, kw_only=True):
     refused: bool = False
 
 
+class MinutesFetched(Event, frozen=True, kw_only=True):
+    """Minute bars of regular hours by REST, in order: today's from `start` on, and before them those of earlier sessions asked for."""
+
+    symbol: str
+    start: int
+    bars: tuple[Bar, ...]
+
+
+class MinutesFailed(Event, frozen=True, kw_only=True):
+    """`refused`: the key or the plan does not allow it."""
+
+    symbol: str
+    reason: str
+    refused: bool = False
+
+
+class ModelRead(Event, frozen=True, kw_only=True):
+    """A strategy's model file as it is on disk; None: there is none."""
+
+    strategy: str
+    text: str | None
+
+
 class ProfileArrived(Event, frozen=True, kw_only=True):
     """Average volume of each regular minute over the last full sessions; `sessions` are the dates it was made of."""
 
@@ -301,6 +324,19 @@ class OperatorSpoke(Event, frozen=True, kw_only=True):
     why: str = ""
 
 
+class CommandGiven(Event, frozen=True, kw_only=True):
+    """What a person or a program asks of one strategy. `key` makes it idempotent; its answer is found under the key."""
+
+    strategy: str
+    command: Literal["execute", "close", "kill", "resume"]
+    who: str
+    mode: str
+    key: str = ""
+    signal_id: str = ""
+    trade_id: str = ""
+    quantity: int | None = None
+
+
 class TookLong(Event, frozen=True, kw_only=True):
     """A strategy kept everybody waiting for so many seconds in one turn."""
 
@@ -324,6 +360,9 @@ AnyEvent = (
     | BarClosed
     | BarsFetched
     | BackfillFailed
+    | MinutesFetched
+    | MinutesFailed
+    | ModelRead
     | ProfileArrived
     | ProfileFailed
     | ChainArrived
@@ -353,6 +392,7 @@ AnyEvent = (
     | PreviewArrived
     | HalfSecondPassed
     | OperatorSpoke
+    | CommandGiven
     | TookLong
     | ThreadFailed
     | StopRequested

@@ -16,7 +16,7 @@ Source = Literal["rest", "stream"]
 
 
 class Bar(Struct, frozen=True, gc=False):
-    """One second of one symbol. `start` is the Unix second at which it starts; `vwap` is that second's own."""
+    """One second of one symbol, or one minute. `start` is the Unix second at which it starts; `vwap` is that time's own."""
 
     symbol: str
     start: int

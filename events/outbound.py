@@ -98,6 +98,22 @@ class Backfill(Action, frozen=True):
     strategy: str = ""
 
 
+class FetchMinutes(Action, frozen=True):
+    """Fetch minute bars of regular hours in [start, end), and the last `before` of earlier sessions; answer MinutesFetched."""
+
+    symbol: str
+    start: int
+    end: int
+    before: int = 0
+
+
+class ReadModel(Action, frozen=True):
+    """Read a strategy's model file, `name` in the data folder; answer ModelRead."""
+
+    strategy: str
+    name: str
+
+
 class FetchProfile(Action, frozen=True):
     symbol: str
     date: str
@@ -176,6 +192,8 @@ AnyAction = (
     | CancelReceipt
     | CheckPhone
     | Backfill
+    | FetchMinutes
+    | ReadModel
     | FetchProfile
     | FetchSettlement
     | PlaceOrder

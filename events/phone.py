@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-AlertKind = Literal["BUY", "SELL", "BLIND", "CRITICAL", "OPS"]
+AlertKind = Literal["BUY", "SELL", "BLIND", "CRITICAL", "NEWS", "OPS"]
 Outcome = Literal["queued", "sending", "unknown", "failed", "delivered", "refused", "dropped"]
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from msgspec import Struct
 from scipy.special import ndtri
 
-from contract_selector import YEAR_S, band
+from contract_selector import band
+from market.greeks import YEAR_S
 from polygon_client import Rest
 from replay.bars import NS
 from utils import Session

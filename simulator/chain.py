@@ -101,7 +101,10 @@ class Shape(NamedTuple):
 
 
 class ChainModel:
-    """The chain of one expiry: $1 strikes, and half dollars near the money where `half_strikes` (None: the seed) says so."""
+    """The chain of one expiry: $1 strikes, and half dollars near the money where `half_strikes` (None: the seed) says so.
+
+    `number` tells the draws of one underlying from those of another.
+    """
 
     def __init__(
         self,
@@ -110,12 +113,13 @@ class ChainModel:
         reference: float,
         *,
         underlying: str = "IWM",
+        number: int = 0,
         half_strikes: bool | None = None,
         strikes: int = 81,
         adjusted: int = 2,
     ) -> None:
         self.seed, self.session, self.reference, self.underlying = seed, session, reference, underlying
-        rng = np.random.default_rng([seed, session.date.toordinal(), 200])
+        rng = np.random.default_rng([seed, session.date.toordinal(), 200 + number])
         self.half_strikes = bool(rng.random() < 0.5) if half_strikes is None else half_strikes
         self._dearer = min(max(USUAL_PRICE / reference, 1.0), 2.0)
         self._at_the_money = float(rng.uniform(0.175, 0.21))

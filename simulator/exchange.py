@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from simulator.chain import CALL, PUT, ChainModel
 from simulator.market import (
+    OPTIONED,
     PUBLICATION_S,
     SYMBOLS,
+    THRICE_A_WEEK,
     Burst,
     Columns,
     MarketDay,
@@ -95,7 +97,7 @@ class Market:
         self._days: dict[date, MarketDay] = {}
         self._symbol_days: dict[tuple[str, date], SymbolDay] = {}
         self._minutes: dict[tuple[str, date], Columns] = {}
-        self._chains: dict[date, ChainModel] = {}
+        self._chains: dict[tuple[str, date], ChainModel] = {}
         if bars is not None:
             price, volume = scale_of(read_bars(bars), session)
             self._scale = price / opening_price(seed, day, "IWM"), volume
@@ -186,39 +188,51 @@ class Market:
 
     # --- options -------------------------------------------------------------------------------------------------------
 
-    def expirations(self) -> list[date]:
-        """The listed expiries, nearest first: today's until its close, and the next sessions'."""
+    def expirations(self, underlying: str = "IWM") -> list[date]:
+        """The listed expiries, nearest first: today's until its close, and the next sessions'; none where there are no options."""
+        if underlying not in OPTIONED:
+            return []
         now = self.clock.now()
         day = new_york(now).date()
         today = self.calendar.on(day)
         found = [today.date] if today and now < today.close_at + 900 else []
         while len(found) < EXPIRIES_LISTED and (following := self.calendar.next_after(found[-1] if found else day)):
             found.append(following.date)
-        return [expiry for expiry in found if expiry not in self.without_expiry]
+        days = (0, 2, 4) if underlying in THRICE_A_WEEK else range(7)
+        return [expiry for expiry in found if expiry not in self.without_expiry and expiry.weekday() in days]
 
-    def chain(self, expiry: date) -> ChainModel | None:
-        """The chain of an expiry; None if that is no session."""
+    def chain(self, expiry: date, underlying: str = "IWM") -> ChainModel | None:
+        """The chain of an expiry; None if that is no session, or there are no options of it."""
         session = self.calendar.on(expiry)
-        if session is None:
+        if session is None or underlying not in OPTIONED:
             return None
         with self._making:
-            if expiry not in self._chains:
+            if (underlying, expiry) not in self._chains:
                 today = self.calendar.on(min(new_york(self.clock.now()).date(), expiry)) or self.session
-                opened = self.symbol_day("IWM", today.date)
+                opened = self.symbol_day(underlying, today.date)
                 assert opened is not None
                 reference = float(opened.final.open[opened.final.start >= today.open_at][0])
-                self._chains[expiry] = ChainModel(self.seed, session, reference, half_strikes=self.half_strikes)
-            return self._chains[expiry]
+                self._chains[underlying, expiry] = ChainModel(
+                    self.seed,
+                    session,
+                    reference,
+                    underlying=underlying,
+                    number=OPTIONED.index(underlying),
+                    half_strikes=self.half_strikes,
+                )
+            return self._chains[underlying, expiry]
 
-    def rows(self, expiry: date, rights: tuple[int, ...] = (CALL, PUT), only: str | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, expiry: date, rights: tuple[int, ...] = (CALL, PUT), only: str | None = None, underlying: str = "IWM"
+    ) -> list[dict[str, Any]]:
         """Snapshot rows of an expiry now."""
-        chain = self.chain(expiry)
+        chain = self.chain(expiry, underlying)
         if chain is None:
             return []
         now = self.clock.now()
         return chain.rows(
             now - self.lag_s,
-            self.spot(now - self.lag_s),
+            self.spot(now - self.lag_s, underlying),
             rights,
             only=only,
             timeframe="DELAYED" if self.lag_s else "REAL-TIME",
@@ -227,10 +241,10 @@ class Market:
 
     def quote(self, ticker: str) -> OptionQuote | None:
         """The quote of one listed contract now."""
-        expiry = expiry_of(ticker)
-        if expiry is None or expiry not in self.expirations():
+        expiry, underlying = expiry_of(ticker), underlying_of(ticker)
+        if expiry is None or expiry not in self.expirations(underlying):
             return None
-        rows = self.rows(expiry, (CALL, PUT), only=ticker)
+        rows = self.rows(expiry, (CALL, PUT), only=ticker, underlying=underlying)
         if not rows:
             return None
         said = rows[0]["last_quote"]
@@ -241,7 +255,7 @@ class Market:
     def _last_day(self, ticker: str) -> tuple[ChainModel, int, int] | None:
         """The chain of a contract, whether it is a call or a put, and its strike in mills; None if there is no such contract."""
         expiry = expiry_of(ticker)
-        chain = self.chain(expiry) if expiry and expiry <= new_york(self.clock.now()).date() else None
+        chain = self.chain(expiry, underlying_of(ticker)) if expiry and expiry <= new_york(self.clock.now()).date() else None
         for right in (CALL, PUT):
             if chain is not None and ticker in chain.tickers[right]:
                 return chain, right, int(chain.strikes[chain.tickers[right].index(ticker)])
@@ -255,15 +269,16 @@ class Market:
         chain, right, strike = found
         session = chain.session
         times = np.arange(session.open_at, max(min(session.close_at, int(self.clock.now() - self.lag_s)), session.open_at))
-        quotes = chain.quotes(times, self._spots(session, times), np.full(len(times), strike), right == PUT)
+        quotes = chain.quotes(times, self._spots(chain, times), np.full(len(times), strike), right == PUT)
         sides = (quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size)
         changed = np.any([np.diff(side, prepend=-1) != 0 for side in sides], axis=0)
         return PastQuotes(times[changed] * 1_000_000_000, *(side[changed] for side in sides))
 
-    def _spots(self, session: Session, times: NDArray[np.int64]) -> NDArray[np.float64]:
-        opened = self.symbol_day("IWM", session.date)
+    def _spots(self, chain: ChainModel, times: NDArray[np.int64]) -> NDArray[np.float64]:
+        symbol = chain.underlying
+        opened = self.symbol_day(symbol, chain.session.date)
         assert opened is not None
-        return MarketDay(session, {"IWM": opened}).spot("IWM", times.astype(np.float64))
+        return MarketDay(chain.session, {symbol: opened}).spot(symbol, times.astype(np.float64))
 
     def _option_seconds(self, ticker: str, day: date) -> Columns | None:
         """Seconds in which the contract traded, at the ask."""
@@ -275,7 +290,7 @@ class Market:
         times = np.arange(session.open_at, max(min(session.close_at, int(self.clock.now() - self.lag_s)), session.open_at))
         strikes = np.full(len(times), strike)
         traded = np.diff(chain.day_volume(strikes, times + 1.0, put), prepend=0)
-        price = chain.quotes(times, self._spots(session, times), strikes, put).ask / 1000
+        price = chain.quotes(times, self._spots(chain, times), strikes, put).ask / 1000
         bars = Columns(times, price, price, price, price, traded.astype(np.float64), price, np.minimum(traded, 3))
         return bars.take(traded > 0)
 
@@ -288,6 +303,11 @@ class Market:
     def free_quote(self, ticker: str) -> None:
         """Give a contract back to the model."""
         self._forced.pop(ticker, None)
+
+
+def underlying_of(ticker: str) -> str:
+    """`IWM` of an OCC ticker, of an adjusted contract's too."""
+    return ticker[2:-15].rstrip("0123456789")
 
 
 def expiry_of(ticker: str) -> date | None:

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SYMBOLS = ("IWM", "SPY", "QQQ", "AAPL", "NVDA")
+OPTIONED = ("IWM", "QQQ", "AAPL", "NVDA")
+THRICE_A_WEEK = ("AAPL", "NVDA")  # their options expire on Mondays, Wednesdays and Fridays
 PUBLICATION_S = 2.0  # the feed publishes a second two seconds after its end
 CORRECTION_WINDOW_S = 900
 COLUMN_NAMES = ("start", "open", "high", "low", "close", "volume", "vwap", "trades")

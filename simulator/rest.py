@@ -110,9 +110,9 @@ class RestServer(HttpServer):
             raise ValueError("contract_type must be call or put")
         rights = (CALL, PUT) if right is None else (CALL,) if right == "call" else (PUT,)
         rows = []
-        for expiry in self.market.expirations() if underlying == "IWM" else []:
+        for expiry in self.market.expirations(underlying):
             if _passes(query, "expiration_date", expiry.isoformat(), str):
-                rows += self.market.rows(expiry, rights)
+                rows += self.market.rows(expiry, rights, underlying=underlying)
         rows = [row for row in rows if _passes(query, "strike_price", row["details"]["strike_price"], float)]
         sort = query.get("sort", "ticker")
         if sort not in ("ticker", "expiration_date", "strike_price"):
@@ -130,8 +130,8 @@ class RestServer(HttpServer):
         if not self.plan:
             raise Refused(403, status="NOT_AUTHORIZED", message=NOT_ENTITLED)
         expiry = expiry_of(ticker)
-        listed = underlying == "IWM" and expiry in self.market.expirations()
-        rows = self.market.rows(expiry, (CALL, PUT), only=ticker) if listed and expiry else []
+        listed = expiry in self.market.expirations(underlying)
+        rows = self.market.rows(expiry, (CALL, PUT), only=ticker, underlying=underlying) if listed and expiry else []
         if not rows:
             raise Refused(404, status="NOT_FOUND", message="Options contract not found.")
         return {"request_id": uuid4().hex, "results": rows[0], "status": self._word()}

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from events import Remembered
     from utils import SessionCalendar
 
-STRATEGIES = {"vwap": ("strategies.vwap.strategy", "Vwap")}
+STRATEGIES = {
+    "vwap": ("strategies.vwap.strategy", "Vwap"),
+    "scalper": ("strategies.scalper.strategy", "Scalper"),
+}
 
 
 def strategies(config: Config) -> list[Strategy]:

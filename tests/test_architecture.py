@@ -37,7 +37,7 @@ MAY_IMPORT = {  # room: the rooms it may know; those that are not named (main, r
     "logger": {"config", "utils"},
     "market": VALUES,
     "signals": VALUES | {"market", "config"},
-    "contract_selector": VALUES | {"config"},
+    "contract_selector": VALUES | {"config", "market"},
     "risk_manager": VALUES | {"config"},
     "pnl_tracker": VALUES | {"config", "disk", "startup"},
     "alerts": VALUES | {"config"},

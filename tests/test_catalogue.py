@@ -12,6 +12,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 LAST = {"W": 28, "R": 19, "P": 19, "X": 24, "C": 8, "S": 22}  # sockets, REST, phone, process, configuration, security
 CASES = 51
+RELATIVES = (*range(1, 8), *range(9, 18))  # of the scalper; the eighth is of commands over HTTP
 CONDORS, TRAPS = 32, 14  # what befell others' condors; what the library for TWS makes of what it is told
 LATER = ("C21", "C23", "C25", "C27", "C29", "C32")  # of parts of the condor that are not on yet
 CATALOGUE = [
@@ -19,6 +20,7 @@ CATALOGUE = [
     *(f"A{n}" for n in range(1, CASES + 1)),
     *(name for n in range(1, CONDORS + 1) if (name := f"C{n}") not in LATER),
     *(f"T{n}" for n in range(1, TRAPS + 1)),
+    *(f"B{n}" for n in RELATIVES),
 ]
 
 

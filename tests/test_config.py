@@ -22,13 +22,14 @@ from utils import SharedClock
 ROOT = Path(__file__).resolve().parents[1]
 CASES = ROOT.parent / "shared" / "cases"
 KEYS = {"POLYGON_API_KEY": "pk_" + "1x" * 15, "PUSHOVER_TOKEN": "a1b2c3" * 5, "PUSHOVER_USER_KEY": "u9y8x7" * 5}
+ALL_ON = {"STRATEGIES": ",".join(config.STRATEGIES)}
 NAMES = sorted(set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", config.example(), re.MULTILINE)))
-NUMBERS = [name for name in NAMES if "number from" in setting.allowed(config.fields()[name])]
+NUMBERS = [name for name in NAMES if "number from" in setting.allowed(config.known()[name])]
 
 
 def faults_of(**settings: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        Config.from_env(KEYS | settings)
+        Config.from_env(KEYS | ALL_ON | settings)
     return caught.value.lines
 
 
@@ -88,7 +89,7 @@ def test_a_number_that_is_none_is_refused_with_the_allowed_range(name: str, garb
 @pytest.mark.fault("C02")
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_out_of_its_bounds_is_refused(name: str) -> None:
-    low, high = (Decimal(bound) for bound in re.findall(r"-?[\d.]+", setting.allowed(config.fields()[name])))
+    low, high = (Decimal(bound) for bound in re.findall(r"-?[\d.]+", setting.allowed(config.known()[name])))
     for outside in (low - 1, high + 1):
         assert f"{name} is" in faults_of(**{name: str(outside)})[0]
 
@@ -537,7 +538,7 @@ def test_no_deadline_is_as_long_as_what_counts_as_no_sign_of_life_and_no_quote_g
     from edges.edge import STUCK_S
     from risk_manager import FRESH_S
 
-    longest = {name: float(re.findall(r"[\d.]+", setting.allowed(config.fields()[name]))[-1]) for name in NUMBERS}
+    longest = {name: float(re.findall(r"[\d.]+", setting.allowed(config.known()[name]))[-1]) for name in NUMBERS}
     assert longest["HTTP_TIMEOUT_SECONDS"] * 2 < STUCK_S  # a chain that is asked for anew is two questions
     assert longest["ALERT_TIMEOUT_SECONDS"] * 2 < STUCK_S
     assert longest["EXIT_POLL_SECONDS"] + Config.from_env(KEYS).http_timeout_seconds <= FRESH_S

@@ -55,6 +55,7 @@ def test_each_step_of_an_order_is_heard_with_our_ref(venue, client, stream):
     assert heard[2].execution_id == client.fills(0.0)[0].execution_id
 
 
+@pytest.mark.fault("B16")
 def test_an_event_or_status_nobody_has_heard_of_is_told_as_it_is(venue, client, stream):
     venue.fault("unknown-event", times=1)
     venue.fault("unknown-status")

@@ -16,16 +16,21 @@ from events import (
     BackfillFailed,
     BarsFetched,
     ClockChecked,
+    FetchMinutes,
     FetchProfile,
     FetchSettlement,
+    MinutesFailed,
+    MinutesFetched,
+    ModelRead,
     ProfileArrived,
     ProfileFailed,
+    ReadModel,
     SettlementArrived,
 )
 from simulator.http import Answer
 from simulator.servers import Simulator
 from tests.kit.ears import Ears
-from utils import SessionCalendar, SharedClock
+from utils import SessionCalendar, SharedClock, clock_text, new_york
 from wire.budget import Budget
 
 DAY = date(2026, 11, 20)
@@ -198,3 +203,42 @@ def test_without_the_markets_time_the_clock_is_neither_right_nor_wrong(market: S
     checked = ears.wait_for(ClockChecked)
     assert checked.skew_s is None
     assert checked.by_itself
+
+
+def test_minutes_are_of_regular_hours_over_as_many_sessions_as_are_asked_for(market: Simulator, start: Start) -> None:
+    errands, ears = start()
+    session = SessionCalendar(DAY).on(DAY)
+    assert session is not None
+    errands.put(FetchMinutes("IWM", session.open_at, session.open_at + 1800, before=400))
+    fetched = ears.wait_for(MinutesFetched)
+    earlier = [bar.start for bar in fetched.bars if bar.start < session.open_at]
+    assert len(earlier) == 400
+    assert earlier == sorted(set(earlier))
+    days = {new_york(start).date() for start in earlier}
+    assert days == {date(2026, 11, 18), date(2026, 11, 19)}
+    assert all("09:30" <= clock_text(start)[:5] < "16:00" for start in earlier)
+    today = [bar.start for bar in fetched.bars if bar.start >= session.open_at]
+    assert today == list(range(session.open_at, session.open_at + 1800, 60))
+
+
+def test_a_hole_is_fetched_alone_and_minutes_that_cannot_be_had_say_why(market: Simulator, start: Start) -> None:
+    errands, ears = start()
+    session = SessionCalendar(DAY).on(DAY)
+    assert session is not None
+    errands.put(FetchMinutes("IWM", session.open_at + 60, session.open_at + 180))
+    fetched = ears.wait_for(MinutesFetched)
+    assert [bar.start - session.open_at for bar in fetched.bars] == [60, 120]
+    market.rest.script(AGGS, Answer(403, {"status": "ERROR"}))
+    errands.put(FetchMinutes("IWM", session.open_at, session.open_at + 60))
+    failed = ears.wait_for(MinutesFailed)
+    assert (failed.symbol, failed.refused) == ("IWM", True)
+
+
+def test_a_model_file_is_read_as_it_is(market: Simulator, start: Start) -> None:
+    errands, ears = start()
+    errands.put(ReadModel("scalper", "scalper-model.json"))
+    assert ears.wait_for(ModelRead).text is None
+    errands.config.data_dir.mkdir(exist_ok=True)
+    (errands.config.data_dir / "scalper-model.json").write_text("{}")
+    errands.put(ReadModel("scalper", "scalper-model.json"))
+    assert ears.wait_for(ModelRead, 2).text == "{}"

@@ -1,0 +1,1 @@
+"""The six-condition momentum scalper: what it decides. It knows no other strategy."""
