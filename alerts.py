@@ -30,19 +30,6 @@ RING_EVERY_S = 30
 RINGS_MAX = 50
 
 
-class Gate(Protocol):
-    """One condition as a reading has it."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def ok(self) -> bool: ...
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def off(self) -> bool: ...
-
-
 class SignalReading(Protocol):
     """What a text takes of a reading (`signals.Reading` has it); None is what is not known."""
 
@@ -56,8 +43,6 @@ class SignalReading(Protocol):
     def volume_z(self) -> float | None: ...
     @property
     def relative_volume(self) -> float | None: ...
-    @property
-    def gates(self) -> Sequence[Gate]: ...
 
 
 class Tally(Protocol):
@@ -565,44 +550,3 @@ def morning(config: Config, session: Session, checks: Iterable[tuple[str, str | 
     lines = [close + ("" if session.is_full else " — EARLY CLOSE"), *faults, *good]
     title = f"🚫 {config.symbol} NO-GO" if faults else f"🟩 {config.symbol} GO"
     return _ops("MORNING", title, *lines, at=at, priority=1 if faults else 0)
-
-
-# --- the log -----------------------------------------------------------------------------------------------------------
-
-
-def signal_line(symbol: str, reading: SignalReading) -> str:
-    """`🚀 MOMENTUM SIGNAL: IWM $220.50 > VWAP $220.30 (+0.09%), Vol Z=2.8, Momentum=+0.087`."""
-    vwap, z, momentum = reading.vwap_60, reading.volume_z, reading.slope_pct_s
-    beside = "" if not vwap else f" > VWAP {stock(vwap)} ({100 * (reading.close / vwap - 1):+.2f}%)"
-    return "🚀 MOMENTUM SIGNAL: " + joined(
-        f"{symbol} {stock(reading.close)}{beside}",
-        None if z is None else f"Vol Z={z:.1f}",
-        None if momentum is None else f"Momentum={momentum:+.3f}",
-        by=", ",
-    )
-
-
-def progress_lines(symbol: str, reading: SignalReading | None, volume: float, state: str = "active") -> tuple[str, ...]:
-    """What the log shows each minute of the session; `volume` is the session's so far, in shares; `state` the feed's."""
-    if reading is None:
-        return (f"📊 Data feed: no bars of {symbol} yet",)
-    vwap, z = reading.vwap_60, reading.volume_z
-    gates = {gate.number: gate for gate in reading.gates}
-
-    def said(number: int, form: str = "") -> str:
-        gate = gates[number]
-        if gate.off:
-            return "off"
-        return f"{gate.ok}" + (f" ({format(gate.value, form)})" if form and gate.value is not None else "")
-
-    conditions = [
-        f"Price>{'VWAP' if vwap is None else stock(vwap)}={said(1)}",
-        f"VWAP↑={said(3)}",
-        f"Vol surge={said(4)}" + ("" if z is None else f" (Z{z:.1f})"),
-        "Momentum=" + ("unknown" if reading.slope_pct_s is None else f"{reading.slope_pct_s:+.3f}"),
-        f"Price>VWAP5m={said(2)}",
-        f"RelVol={said(6, '.1f')}",
-        f"Not lagging SPY={said(7, '+.2f')}",
-    ]
-    feed = joined(f"{symbol} {stock(reading.close)}", None if vwap is None else f"VWAP {stock(vwap)}", by=", ")
-    return (f"📊 Data feed {state}: {feed}, Vol {volume:,.0f}", "📈 Signal conditions: " + ", ".join(conditions))

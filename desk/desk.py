@@ -78,13 +78,9 @@ if TYPE_CHECKING:
     from config import Config
     from utils import Session, SessionCalendar
 
-LAST_WORDS_S = 10.0
-GOODBYE_S = 5.0
-LAST_ORDERS_S = 25.0
+LAST_WORDS_S, GOODBYE_S, LAST_ORDERS_S = 10.0, 5.0, 25.0
+FAULTS_WITHIN_S, OUT_BY_GRACE_S, LOST_S = 60.0, 5.0, 60.0
 FAULTS_MAX = 3
-FAULTS_WITHIN_S = 60.0
-OUT_BY_GRACE_S = 5.0
-LOST_S = 60.0
 TAKEN_IN_FIRST: frozenset[type] = frozenset({WorkerStarted, BarClosed, BarsFetched, FeedConnected, FeedDropped})
 TOLD_TO_ALL: frozenset[type] = frozenset(
     {
@@ -161,9 +157,9 @@ class Desk:
             WorkerStarted: self._start,
             BarsFetched: self._take_history,
             BackfillFailed: feed.miss_history,
-            FeedConnected: self._connected,
-            FeedDropped: self._dropped,
-            FeedRefused: self._refused,
+            FeedConnected: self._take_socket,
+            FeedDropped: self._take_socket,
+            FeedRefused: self._take_socket,
             QuoteSeen: self._take_quote,
             QuoteFailed: sight.miss_quote,
             QuotesArrived: self._take_refresh,
@@ -357,10 +353,7 @@ class Desk:
         self.calendar.reach(day)
         session = self.calendar.on(day)
         noted = tuple(note for note in self.remembered.notes if new_york(note.at).date() == day)
-        turn.set(
-            day=day, session=session, stalled_since=None,
-            noted=noted, feed=FeedDay(since=turn.at),
-        )  # fmt: skip
+        turn.set(day=day, session=session, stalled_since=None, noted=noted, feed=FeedDay(since=turn.at))
         for name, account in turn.state.accounts.items():
             turn.change_account(name, today=trades_of(account.trades, day))
         self._begin(session)
@@ -390,20 +383,16 @@ class Desk:
         self._take(event, event.symbol)
         feed.take_history(turn, event)
 
-    def _connected(self, turn: DeskTurn, event: FeedConnected) -> None:
+    def _take_socket(self, turn: DeskTurn, event: FeedConnected | FeedDropped | FeedRefused) -> None:
         if event.feed == "stocks":
             self._take(event)
-        feed.connected(turn, self.symbols, event)
-
-    def _dropped(self, turn: DeskTurn, event: FeedDropped) -> None:
-        if event.feed == "stocks":
-            self._take(event)
-        feed.dropped(turn, event)
-
-    def _refused(self, turn: DeskTurn, event: FeedRefused) -> None:
-        if event.feed == "stocks":
-            self._take(event)
-        feed.refused(turn, event)
+        match event:
+            case FeedConnected():
+                feed.connected(turn, self.symbols, event)
+            case FeedDropped():
+                feed.dropped(turn, event)
+            case _:
+                feed.refused(turn, event)
 
     # --- quotes of open positions --------------------------------------------------------------------------------------
 
@@ -411,9 +400,7 @@ class Desk:
         """Mark whatever is held of this contract; its strategy hears of a quote that is trusted."""
         for held in sight.of_contract(turn, event.contract):
             if sight.take_quote(turn, self.market, held, event):
-                strategy = self.strategies.get(held.strategy)
-                if strategy is not None:
-                    self._guarded(strategy.name, event, strategy.hear, event)
+                self._hear_of([held.strategy], event)
         if turn.state.dealings.trades:
             self._hear_of(trades.take_quote(turn, event), event)
 

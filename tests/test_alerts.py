@@ -14,6 +14,7 @@ import alerts
 from config import Config
 from desk import outbox
 from events import Alert, ChainRow, Position, Quote, Trade, WorkerStarted
+from strategies.vwap import words
 from utils import SessionCalendar, new_york
 
 KEYS = {"POLYGON_API_KEY": "k" * 32, "PUSHOVER_TOKEN": "a" * 30, "PUSHOVER_USER_KEY": "u" * 30}
@@ -410,7 +411,7 @@ def gate(number: int, ok: bool, value: float | None = None, off: bool = False) -
 def test_the_log_shows_feed_and_conditions_as_the_rules_word_them() -> None:
     gates = tuple(gate(n, n == 1, {6: 1.25, 7: -0.05}.get(n)) for n in range(1, 8))
     seen = reading(close=220.5, vwap_60=220.3, volume_z=1.2, slope_pct_s=0.0231, gates=gates)
-    feed, conditions = alerts.progress_lines("IWM", seen, 1_250_000.0)
+    feed, conditions = words.progress_lines("IWM", seen, 1_250_000.0)
     assert feed == "📊 Data feed active: IWM $220.50, VWAP $220.30, Vol 1,250,000"
     assert conditions == (
         "📈 Signal conditions: Price>$220.30=True, VWAP↑=False, Vol surge=False (Z1.2), Momentum=+0.023, "
@@ -420,14 +421,14 @@ def test_the_log_shows_feed_and_conditions_as_the_rules_word_them() -> None:
 
 def test_the_log_says_what_it_does_not_know() -> None:
     gates = tuple(gate(n, False, off=n == 7) for n in range(1, 8))
-    feed, conditions = alerts.progress_lines("IWM", reading(vwap_60=None, volume_z=None, slope_pct_s=None, gates=gates), 0.0)
+    feed, conditions = words.progress_lines("IWM", reading(vwap_60=None, volume_z=None, slope_pct_s=None, gates=gates), 0.0)
     assert feed == "📊 Data feed active: IWM $215.34, Vol 0"
     assert "Price>VWAP=False" in conditions
     assert "Momentum=unknown" in conditions
     assert "Not lagging SPY=off" in conditions
-    assert alerts.progress_lines("IWM", None, 0.0) == ("📊 Data feed: no bars of IWM yet",)
+    assert words.progress_lines("IWM", None, 0.0) == ("📊 Data feed: no bars of IWM yet",)
 
 
 def test_a_signal_is_logged_as_the_founders_did() -> None:
-    line = alerts.signal_line("IWM", reading(close=220.5, vwap_60=220.3, volume_z=2.8, slope_pct_s=0.087))
+    line = words.signal_line("IWM", reading(close=220.5, vwap_60=220.3, volume_z=2.8, slope_pct_s=0.087))
     assert line == "🚀 MOMENTUM SIGNAL: IWM $220.50 > VWAP $220.30 (+0.09%), Vol Z=2.8, Momentum=+0.087"

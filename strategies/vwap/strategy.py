@@ -33,7 +33,7 @@ from events import (
     WorkerStarted,
 )
 from signals import Reading
-from strategies.vwap import exits
+from strategies.vwap import exits, words
 from strategies.vwap.memory import Chain, Memory, Seeking
 from strategies.vwap.windows import Underlying, numbers
 from utils import Session, dollars
@@ -176,7 +176,7 @@ class Vwap:
         assert reading is not None
         turn.remember(last_signal_at=turn.at)
         turn.write(FactSet("last_signal_at", turn.at))
-        turn.log("info", alerts.signal_line(turn.config.symbol, reading))
+        turn.log("info", words.signal_line(turn.config.symbol, reading))
         chain = turn.memory.chain
         assert chain is not None
         why = self._desk_refusal(turn) or chain.selection.why() or None
@@ -358,7 +358,7 @@ class Vwap:
         assert session is not None
         if turn.every("progress", PROGRESS_S):
             volume, state = self.iwm.session_volume(), feed.condition(turn)
-            for line in alerts.progress_lines(turn.config.symbol, self.iwm.reading(), volume, state):
+            for line in words.progress_lines(turn.config.symbol, self.iwm.reading(), volume, state):
                 turn.log("info", line)
         cutoff = risk_manager.entry_cutoff(turn.config, session)
         if turn.at >= cutoff and turn.every("cutoff", CUTOFF_REMINDER_S):
