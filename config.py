@@ -83,6 +83,7 @@ class ConfigError(Exception):
 KEYS, RUNNING, PLACES, PAGES, ENTRY = "Keys (required)", "Strategies", "Places", "Log, page and health", "Entry"
 STRATEGIES = ("vwap", "scalper")
 SECTIONS = {"scalper": "strategies.scalper.settings"}  # a strategy with settings of its own, and where they are
+SECTION_PREFIXES = ("SCALPER_", "ALPACA_")  # what is off is imported only where its settings are given
 CONTRACT, POSITION, PHONE, FEED = "Contract", "Position and exits", "Phone", "Feed and deadlines"
 
 
@@ -422,11 +423,12 @@ def _telling_parts(url: str) -> Iterator[str]:
 
 def misspelt(given: Mapping[str, str]) -> Iterator[str]:
     """Names that nobody reads but that look like ours."""
-    prefixes = {name.split("_")[0] for name in [*known(), *ALIASES] if "_" in name}
+    ours = known() if any(name.upper().startswith(SECTION_PREFIXES) for name in given) else fields()
+    prefixes = {name.split("_")[0] for name in [*ours, *ALIASES] if "_" in name}
     for name in sorted(given):
-        if name in known() or name in ALIASES or name.upper() in FOREIGN_NAMES:
+        if name in ours or name in ALIASES or name.upper() in FOREIGN_NAMES:
             continue
-        near = get_close_matches(name.upper(), known(), 1, 0.6 if name.split("_")[0] in prefixes else 0.85)
+        near = get_close_matches(name.upper(), ours, 1, 0.6 if name.split("_")[0] in prefixes else 0.85)
         if near:
             yield f"{_shown_name(name)} is no setting: {near[0]} is the nearest"
         elif "_" in name and name.split("_")[0] in prefixes:

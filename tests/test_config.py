@@ -555,3 +555,15 @@ def test_the_example_prints_without_any_setting_given() -> None:
     env = {"PATH": os.environ["PATH"]}
     printed = subprocess.run([sys.executable, "-m", "config"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert printed.stdout == config.example()
+
+
+def test_what_is_off_is_not_imported() -> None:
+    program = (
+        "import sys\nfrom datetime import date\nfrom config import Config\nfrom events import Remembered\n"
+        "import main\nfrom strategies.registry import build\nfrom utils import SessionCalendar\n"
+        f"build(Config.from_env({KEYS!r}), SessionCalendar(date(2026, 11, 20)), Remembered())\n"
+        "off = ('strategies.scalper', 'strategies.condor', 'brokers.alpaca', 'brokers.ibkr', 'brokers.paper', 'ib_async')\n"
+        "print([name for name in sys.modules if name.startswith(off)])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
