@@ -20,7 +20,7 @@ from events import Bar, ChainRow, Mills, Quote, Right
 from logger import Redactor
 from utils import Session, new_york, underlying_of
 from wire.budget import Budget
-from wire.transport import Answer, Http, Refused, TryAgain, plain, retry_after
+from wire.transport import Http, Refused, Response, TryAgain, plain, retry_after
 
 if TYPE_CHECKING:
     from config import Config
@@ -557,7 +557,7 @@ class Rest:
             reason = self._redacted(str(fault))
         raise TryAgain(reason)
 
-    def _answer(self, path: str, params: dict[str, Any] | None = None, *, paging: bool = False) -> Answer:
+    def _answer(self, path: str, params: dict[str, Any] | None = None, *, paging: bool = False) -> Response:
         if not self.budget.take(urgent=self.urgent, patience_s=self.config.http_timeout_seconds):
             raise TryAgain("more is asked of the feed than it takes")
         answer = self.http.get(path, params)

@@ -1,7 +1,7 @@
 """What a commit writes into the ledger, and what a new life reads from it, over any connection to it.
 
 One transaction holds all of a commit or none of it. A write that would break an invariant of the ledger is refused
-(`Refused`), so that nothing this module wrote can fail the audit: one position at a time, with its BUY; a trade opened once,
+(`Contradiction`), so that nothing this module wrote can fail the audit: one position at a time, with its BUY; a trade opened once,
 closed once and never changed, its P&L made of its prices; no alert about a trade that never was.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import structs
 
 from disk import orders
-from disk.schema import WORKING, Connection, Line, Refused, Savepoint, Transaction, moment, row_digest, to_json
+from disk.schema import WORKING, Connection, Contradiction, Line, Savepoint, Transaction, moment, row_digest, to_json
 from events import (
     AlertChanged,
     AnyWrite,
@@ -44,9 +44,9 @@ FIXED_PARTS = ("id", "contract", "strike", "expiration", "opened_at", "entry", "
 
 
 def write(connection: Connection, parts: Sequence[Part]) -> dict[str, str]:
-    """All parts in one transaction, or none: Refused, or the connection's own error.
+    """All parts in one transaction, or none: Contradiction, or the connection's own error.
 
-    A strategy's part that contradicts the ledger is left out alone; the answer says why, by owner. The desk's own is Refused.
+    A strategy's part that contradicts the ledger is left out alone; the answer says why, by owner. The desk's own raises it.
     """
     refused: dict[str, str] = {}
     with Transaction(connection):
@@ -55,7 +55,7 @@ def write(connection: Connection, parts: Sequence[Part]) -> dict[str, str]:
             try:
                 with Savepoint(connection), book.kept():
                     book.enter_all(part.writes, part.owner)
-            except Refused as why:
+            except Contradiction as why:
                 if part.owner == DESK:
                     raise
                 refused[part.owner] = str(why)
@@ -119,18 +119,18 @@ class _Book:
                 self.line(at, "noted", kind, to_json(body))
 
     def enter_all(self, writes: Sequence[AnyWrite], owner: str) -> None:
-        """One part; Refused where it does not hold together as a whole."""
+        """One part; Contradiction where it does not hold together as a whole."""
         for item in writes:
             self.enter(item, owner)
         alerts = [item.outgoing.alert for item in writes if isinstance(item, AlertChanged)]
         for alert in alerts:
             if alert.trade_id is not None and not self.lines_of(alert.trade_id, "opened", "begun"):
-                raise Refused(f"alert {alert.id} speaks of trade {alert.trade_id}, which was never opened")
+                raise Contradiction(f"alert {alert.id} speaks of trade {alert.trade_id}, which was never opened")
         for item in writes:
             if isinstance(item, PositionOpened) and not any(
                 alert.kind == "BUY" and alert.trade_id == item.position.id for alert in alerts
             ):
-                raise Refused(f"position {item.position.id} was opened without its BUY")
+                raise Contradiction(f"position {item.position.id} was opened without its BUY")
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -138,7 +138,7 @@ class _Book:
         before = self._lines, self._head, self._working, dict(self._balances)
         try:
             yield
-        except Refused:
+        except Contradiction:
             self._lines, self._head, self._working, self._balances = before
             raise
 
@@ -180,9 +180,9 @@ class _Book:
 
     def _open(self, position: Position) -> None:
         if self._position() is not None:
-            raise Refused(f"position {position.id} cannot be opened: another one is open")
+            raise Contradiction(f"position {position.id} cannot be opened: another one is open")
         if self.lines_of(position.id, "opened"):
-            raise Refused(f"position {position.id} was opened before")
+            raise Contradiction(f"position {position.id} was opened before")
         self.line(position.opened_at, "opened", position.id, to_json(position))
         self.put("position", 1, to_json(position))
 
@@ -191,10 +191,10 @@ class _Book:
         earlier = self.lines_of(trade.id, "closed", "settled")
         if earlier:
             if self.lines_of(trade.id, "voided"):
-                raise Refused(f"trade {trade.id} is voided: it is never settled")
+                raise Contradiction(f"trade {trade.id} is voided: it is never settled")
             before = msgspec.json.decode(earlier[-1], type=Trade)
             if before.pnl is not None or trade.pnl is None or fixed_parts(before) != fixed_parts(trade):
-                raise Refused(f"trade {trade.id} is closed: it is never changed")
+                raise Contradiction(f"trade {trade.id} is closed: it is never changed")
             self.line(trade.closed_at, "settled", trade.id, to_json(trade), trade.pnl)
             return
         self._same_as_open(trade)
@@ -204,7 +204,7 @@ class _Book:
     def _void(self, trade_id: str, voided_at: float, reason: str) -> None:
         booked = self.lines_of(trade_id, "closed", "settled")
         if not booked or self.lines_of(trade_id, "voided"):
-            raise Refused(f"trade {trade_id} is not closed, or was voided before")
+            raise Contradiction(f"trade {trade_id} is not closed, or was voided before")
         trade = msgspec.json.decode(booked[-1], type=Trade)
         self.line(voided_at, "voided", trade_id, to_json({"reason": reason, "trade": trade}), -(trade.pnl or 0))
 
@@ -221,9 +221,9 @@ class _Book:
     def _same_as_open(self, other: Position | Trade) -> None:
         position = self._position()
         if position is None or position.id != other.id:
-            raise Refused(f"position {other.id} is not open")
+            raise Contradiction(f"position {other.id} is not open")
         if fixed_parts(position) != fixed_parts(other):
-            raise Refused(f"position {other.id} is not as it was opened")
+            raise Contradiction(f"position {other.id} is not as it was opened")
 
     def _position(self) -> Position | None:
         found = self.sql.execute("SELECT body FROM position").fetchone()
@@ -237,7 +237,7 @@ class _Book:
 def _refuse_wrong_sum(trade: Trade) -> None:
     problem = wrong_sum(trade)
     if problem:
-        raise Refused(problem)
+        raise Contradiction(problem)
 
 
 def wrong_sum(trade: Trade) -> str | None:

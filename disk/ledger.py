@@ -28,13 +28,27 @@ from disk import audit as ledger_audit
 from disk import book as ledger_book
 from disk import schema as ledger_schema
 from disk.folder import DataFolder, DiskFailed, DiskTrouble, FolderBusy, sync_folder, trouble, write_durably
-from disk.schema import Refused
+from disk.schema import Contradiction
 from events import Part, PositionClosed, Remembered, TradeEnded
 from utils import new_york
 
 __all__ = [
-    "DataFolder", "DiskFailed", "DiskTrouble", "FolderBusy", "Ledger", "LedgerBusy", "LedgerDamaged", "LedgerError",
-    "LedgerTooNew", "Refused", "WrongThread", "examine", "is_good", "read", "restore", "snapshots",
+    "Contradiction",
+    "DataFolder",
+    "DiskFailed",
+    "DiskTrouble",
+    "FolderBusy",
+    "Ledger",
+    "LedgerBusy",
+    "LedgerDamaged",
+    "LedgerError",
+    "LedgerTooNew",
+    "WrongThread",
+    "examine",
+    "is_good",
+    "read",
+    "restore",
+    "snapshots",
 ]  # fmt: skip
 
 FILE = "ledger.sqlite3"
@@ -119,7 +133,7 @@ class Ledger:
     def commit(self, parts: Sequence[Part]) -> dict[str, str]:
         """All parts in one durable transaction, or none; but one that contradicts the ledger is left out: by owner, why.
 
-        Refused: the desk's own part contradicts it. DiskTrouble, if not `must_stop`: try again later. LedgerDamaged: stop.
+        Contradiction: the desk's own part contradicts it. DiskTrouble, if not `must_stop`: try again later. LedgerDamaged: stop.
         """
         refused: dict[str, str] = {}
         with self._owned():
@@ -207,7 +221,7 @@ def _told(folder: Path, now: float) -> Iterator[None]:
     except OSError as error:
         raise trouble(error, "The ledger cannot be used") from error
     except (UnicodeError, OverflowError) as error:
-        raise Refused(f"cannot be stored: {error}") from None
+        raise Contradiction(f"cannot be stored: {error}") from None
 
 
 def _meaning(error: sqlite3.Error, folder: Path, now: float) -> LedgerError | DiskTrouble:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from disk.schema import Connection, Refused, to_json
+from disk.schema import Connection, Contradiction, to_json
 from disk.tables import OF_VWAP
 from events import (
     AnyWrite,
@@ -103,7 +103,7 @@ def enter(book: Book, item: AnyWrite, owner: str) -> bool:
 
 def _begin(book: Book, trade: BrokerTrade) -> None:
     if book.lines_of(trade.id, "begun", "opened"):
-        raise Refused(f"trade {trade.id} was begun before")
+        raise Contradiction(f"trade {trade.id} was begun before")
     book.line(trade.created_at, "begun", trade.id, to_json(trade), record=trade.record)
     book.put("positions", trade.id, to_json(trade))
 
@@ -116,15 +116,15 @@ def _open_trade(book: Book, trade_id: str) -> BrokerTrade | None:
 def _same(book: Book, trade: BrokerTrade) -> None:
     before = _open_trade(book, trade.id)
     if before is None:
-        raise Refused(f"trade {trade.id} is not open")
+        raise Contradiction(f"trade {trade.id} is not open")
     if fixed(before) != fixed(trade):
-        raise Refused(f"trade {trade.id} is not as it was begun")
+        raise Contradiction(f"trade {trade.id} is not as it was begun")
 
 
 def _end(book: Book, at: float, trade: BrokerTrade) -> None:
     fills = standing(booked_fills(book, trade.id))
     if wrong := wrong_sum(trade, fills):
-        raise Refused(wrong)
+        raise Contradiction(wrong)
     earlier = book.lines_of(trade.id, "ended")
     if not earlier:
         _same(book, trade)
@@ -133,22 +133,22 @@ def _end(book: Book, at: float, trade: BrokerTrade) -> None:
         return
     before = msgspec.json.decode(earlier[-1], type=BrokerTrade)
     if fixed(before) != fixed(trade):
-        raise Refused(f"trade {trade.id} is not as it was begun")
+        raise Contradiction(f"trade {trade.id} is not as it was begun")
     book.line(at, "ended", trade.id, to_json(trade), (trade.pnl or 0) - (before.pnl or 0), trade.record)
 
 
 def _plan(book: Book, order: Order) -> None:
     trade = _open_trade(book, order.trade_id)
     if trade is None or (trade.strategy, trade.mode) != (order.strategy, order.mode):
-        raise Refused(f"order {order.ref} is of trade {order.trade_id}, which is not open")
+        raise Contradiction(f"order {order.ref} is of trade {order.trade_id}, which is not open")
     if book.lines_of(order.ref, "ordered"):
-        raise Refused(f"order {order.ref} was planned before")
+        raise Contradiction(f"order {order.ref} was planned before")
     rows = book.sql.execute("SELECT body FROM orders WHERE trade_id = ?", (order.trade_id,)).fetchall()
     flying = [other.ref for (body,) in rows if (other := msgspec.json.decode(body, type=Order)).in_flight]
     if flying and "adopted" not in trade.memo:
-        raise Refused(f"order {order.ref} cannot be planned: {flying[0]} is in flight")
+        raise Contradiction(f"order {order.ref} cannot be planned: {flying[0]} is in flight")
     if beyond := exceeds(order, standing(booked_fills(book, order.trade_id))):
-        raise Refused(beyond)
+        raise Contradiction(beyond)
     book.line(order.created_at, "ordered", order.ref, to_json(order), record=trade.record)
     book.put("orders", order.ref, to_json(order))
 
@@ -156,10 +156,10 @@ def _plan(book: Book, order: Order) -> None:
 def _change(book: Book, at: float, order: Order) -> None:
     row = book.sql.execute("SELECT body FROM orders WHERE ref = ?", (order.ref,)).fetchone()
     if row is None:
-        raise Refused(f"order {order.ref} was never planned")
+        raise Contradiction(f"order {order.ref} was never planned")
     before = msgspec.json.decode(row[0], type=Order)
     if asked(before) != asked(order):
-        raise Refused(f"order {order.ref} is not as it was planned")
+        raise Contradiction(f"order {order.ref} is not as it was planned")
     book.line(at, "order", order.ref, to_json(order), record=(order.strategy, order.mode))
     book.put("orders", order.ref, to_json(order))
 
@@ -167,12 +167,12 @@ def _change(book: Book, at: float, order: Order) -> None:
 def _fill(book: Book, at: float, trade_id: str, fill: Fill) -> None:
     begun = book.lines_of(trade_id, "begun")
     if not begun:
-        raise Refused(f"execution {fill.root} is of trade {trade_id}, which was never begun")
+        raise Contradiction(f"execution {fill.root} is of trade {trade_id}, which was never begun")
     trade = msgspec.json.decode(begun[0], type=BrokerTrade)
     if fill.ref and not book.lines_of(fill.ref, "ordered"):
-        raise Refused(f"execution {fill.root} is of order {fill.ref}, which was never planned")
+        raise Contradiction(f"execution {fill.root} is of order {fill.ref}, which was never planned")
     if not is_news(fill, booked_fills(book, trade_id)):
-        raise Refused(f"execution {fill.root}, revision {fill.revision}, is booked already")
+        raise Contradiction(f"execution {fill.root}, revision {fill.revision}, is booked already")
     body = to_json(BookedFill(trade.strategy, trade.mode, trade_id, fill))
     book.line(at, "filled", trade_id, body, record=trade.record)
 
@@ -243,7 +243,7 @@ def _assume(book: Book, item: PositionOpened | PositionMarked | PositionClosed |
     match item:
         case PositionOpened(position):
             if book.lines_of(position.id, "begun", "opened"):
-                raise Refused(f"position {position.id} was opened before")
+                raise Contradiction(f"position {position.id} was opened before")
             body = to_json(AssumedRow(owner, position))
             book.line(position.opened_at, "begun", position.id, body, record=record)
             book.put("positions", position.id, body)
@@ -260,7 +260,7 @@ def _assume(book: Book, item: PositionOpened | PositionMarked | PositionClosed |
             if earlier:
                 before = msgspec.json.decode(earlier[-1], type=AssumedRow)
                 if before.closed is None or before.closed.pnl is not None or trade.pnl is None or before.strategy != owner:
-                    raise Refused(f"trade {trade.id} is closed: it is never changed")
+                    raise Contradiction(f"trade {trade.id} is closed: it is never changed")
                 row = before
             else:
                 row = _assumed(book, trade.id, owner)
@@ -272,7 +272,7 @@ def _assume(book: Book, item: PositionOpened | PositionMarked | PositionClosed |
 def _assumed(book: Book, position_id: str, owner: str) -> AssumedRow:
     row = book.sql.execute("SELECT body FROM positions WHERE id = ? AND strategy = ?", (position_id, owner)).fetchone()
     if row is None:
-        raise Refused(f"position {position_id} of {owner} is not open")
+        raise Contradiction(f"position {position_id} of {owner} is not open")
     return msgspec.json.decode(row[0], type=AssumedRow)
 
 

@@ -50,7 +50,7 @@ PRAGMAS = (
 )
 
 
-class Refused(ValueError):
+class Contradiction(ValueError):
     """A write that contradicts the ledger, or holds what cannot be stored. Nothing of its commit was written."""
 
 
@@ -90,12 +90,12 @@ class Line(Struct, frozen=True):
 
 
 def configure(connection: Connection) -> None:
-    """Set the pragmas; Refused if SQLite did not take those that durability rests on."""
+    """Set the pragmas; Contradiction if SQLite did not take those that durability rests on."""
     for pragma in PRAGMAS:
         connection.execute(pragma).fetchall()
     mode, synchronous = value_of(connection, "PRAGMA journal_mode"), value_of(connection, "PRAGMA synchronous")
     if (mode, synchronous) != ("truncate", 3):
-        raise Refused(f"SQLite would not be made durable: journal_mode {mode}, synchronous {synchronous}")
+        raise Contradiction(f"SQLite would not be made durable: journal_mode {mode}, synchronous {synchronous}")
 
 
 def schema_version(connection: Connection) -> int:
@@ -150,12 +150,12 @@ class Savepoint:
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON. Refused for what JSON cannot hold exactly: NaN, infinities, broken text."""
+    """Compact JSON. Contradiction for what JSON cannot hold exactly: NaN, infinities, broken text."""
     _refuse_non_finite(value)
     try:
         return msgspec.json.encode(value).decode()
     except (UnicodeError, OverflowError, TypeError) as error:
-        raise Refused(f"cannot be stored: {error}") from None
+        raise Contradiction(f"cannot be stored: {error}") from None
 
 
 def row_digest(table: str, key: int | str, content: float | str | None) -> int:
@@ -174,7 +174,7 @@ def compact_json(value: Any) -> str:
 def _refuse_non_finite(value: Any) -> None:
     match value:
         case float() if not math.isfinite(value):
-            raise Refused("a number that is not finite cannot be stored")
+            raise Contradiction("a number that is not finite cannot be stored")
         case Struct():
             _refuse_non_finite(structs.astuple(value))
         case dict():

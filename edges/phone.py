@@ -37,7 +37,7 @@ from events import (
 from failpoints import hit
 from logger import Redactor
 from utils import Clock
-from wire.transport import Answer, Http, Refused, TryAgain
+from wire.transport import Http, Refused, Response, TryAgain
 
 if TYPE_CHECKING:
     from config import Config
@@ -159,7 +159,7 @@ class Phone:
 
     # --- Pushover ------------------------------------------------------------------------------------------------------
 
-    def _post(self, path: str, form: Mapping[str, str]) -> Answer:
+    def _post(self, path: str, form: Mapping[str, str]) -> Response:
         """A connection that has been idle for long may be dead, and a dead one would make the outcome unknown."""
         if time.monotonic() - self._used_at > IDLE_S:
             self._http.close()
@@ -194,7 +194,7 @@ class Phone:
             said = {}
         return {"quota_left": count(said.get("remaining")), "quota_reset_at": moment(said.get("reset"))}
 
-    def _reason(self, answer: Answer, said: Mapping[str, Any]) -> str:
+    def _reason(self, answer: Response, said: Mapping[str, Any]) -> str:
         errors = said.get("errors")
         words = "; ".join(map(str, errors)) if isinstance(errors, list) else ""
         told = f"HTTP {answer.status}: {words or ('no JSON' if not said else 'not accepted')}"
@@ -299,7 +299,7 @@ class Fallback:
 # --- reading answers ---------------------------------------------------------------------------------------------------
 
 
-def decoded(answer: Answer) -> dict[str, Any]:
+def decoded(answer: Response) -> dict[str, Any]:
     """The JSON object of an answer; empty when it is anything else."""
     try:
         said = msgspec.json.decode(answer.body)
@@ -308,7 +308,7 @@ def decoded(answer: Answer) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def quota_of(answer: Answer) -> dict[str, Any]:
+def quota_of(answer: Response) -> dict[str, Any]:
     """What the headers say of the month's messages."""
     return {
         "quota_left": count(answer.headers.get("X-Limit-App-Remaining")),

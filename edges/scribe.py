@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from disk.book import DESK
-from disk.ledger import DiskTrouble, Ledger, Refused
+from disk.ledger import Contradiction, DiskTrouble, Ledger
 from edges.edge import Boxed, Emit
 from events import (
     AlertChanged,
@@ -102,7 +102,7 @@ class Scribe(Boxed):
             hit("scribe.before-commit")
             refused = ledger.commit(parts)
             hit("scribe.after-commit")
-        except Refused:
+        except Contradiction:
             if len(commits) == 1:
                 raise
             for commit in commits:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from config import Config
     from utils import Clock
-    from wire.transport import Answer
+    from wire.transport import Response
 
 REQUESTS_PER_S = 10.0  # the vendor asks for fewer than 100
 DEADLINE_S = 20.0  # nobody waits for a decision here, and a page of quotes is megabytes
@@ -112,7 +112,7 @@ class History(Rest):
         """Ask nothing for so long."""
         self.next_at = max(self.next_at, time.monotonic() + seconds)
 
-    def _answer(self, path: str, params: dict[str, Any] | None = None, *, paging: bool = False) -> Answer:
+    def _answer(self, path: str, params: dict[str, Any] | None = None, *, paging: bool = False) -> Response:
         time.sleep(max(0.0, self.next_at - time.monotonic()))
         self.next_at = time.monotonic() + 1 / REQUESTS_PER_S
         self.asked += 1

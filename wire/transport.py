@@ -49,7 +49,7 @@ class Refused(Exception):
         self.reason, self.status = reason, status
 
 
-class Answer(Struct, frozen=True):
+class Response(Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -118,7 +118,7 @@ class _Adapter(HTTPAdapter):
 class Http:
     """Requests to one host. Use it from one thread, but for `renew`: it keeps its connection open from one request to the next.
 
-    Every method gives an Answer, whatever its status but a redirect, or raises TryAgain or Refused within `deadline_s` seconds.
+    Every method gives an Response, whatever its status but a redirect, or raises TryAgain or Refused within `deadline_s` seconds.
     `allowed_hosts`: whom an absolute URL may name beside ourselves; it is our own base that is asked all the same.
     """
 
@@ -143,19 +143,19 @@ class Http:
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
 
-    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Response:
         """An idle connection that turns out to be dead is replaced in silence, once."""
         return self._ask("GET", self._url(path), params=params)
 
-    def post(self, path: str, data: Mapping[str, str]) -> Answer:
+    def post(self, path: str, data: Mapping[str, str]) -> Response:
         """A form. It is never sent twice: whoever calls decides what an unknown outcome means."""
         return self._ask("POST", self._url(path), data=data)
 
-    def post_json(self, path: str, body: bytes) -> Answer:
+    def post_json(self, path: str, body: bytes) -> Response:
         """A JSON document, as it is. It is never sent twice either."""
         return self._ask("POST", self._url(path), data=body, headers={"Content-Type": "application/json"})
 
-    def delete(self, path: str) -> Answer:
+    def delete(self, path: str) -> Response:
         """Sent once."""
         return self._ask("DELETE", self._url(path))
 
@@ -195,7 +195,7 @@ class Http:
             path = parts.path + (f"?{parts.query}" if parts.query else "")
         return self.base_url + (path if path.startswith("/") else f"/{path}")
 
-    def _ask(self, method: str, url: str, **request: Any) -> Answer:
+    def _ask(self, method: str, url: str, **request: Any) -> Response:
         with within(self.deadline_s) as call:
             outcome = self._once(call, method, url, request)
             if isinstance(outcome, TryAgain) and method == "GET" and call.reused and not call.received and not call.is_late:
@@ -206,13 +206,13 @@ class Http:
             raise Refused(f"redirected ({outcome.status}): never followed, the key stays with its host", outcome.status)
         return outcome
 
-    def _once(self, call: Call, method: str, url: str, request: Mapping[str, Any]) -> Answer | TryAgain:
+    def _once(self, call: Call, method: str, url: str, request: Mapping[str, Any]) -> Response | TryAgain:
         """One try. Faults are returned and not raised: what is raised while another is handled would carry it along."""
         try:
             with self._session.request(
                 method, url, timeout=self.deadline_s, stream=True, allow_redirects=False, **request
             ) as response:
-                return Answer(response.status_code, response.headers, self._body(response))
+                return Response(response.status_code, response.headers, self._body(response))
         except (requests.RequestException, faults.HTTPError, OSError, ValueError) as fault:
             return TryAgain(self._meaning(call, fault), sent=call.sent)
 

@@ -37,7 +37,7 @@ from brokers.alpaca.forms import (
     read_positions,
     write_order,
 )
-from wire.transport import Answer, Http, Refused, TryAgain, plain, retry_after
+from wire.transport import Http, Refused, Response, TryAgain, plain, retry_after
 
 TIMEOUT_S = 5.0
 SNAPSHOT_S = 10.0
@@ -149,7 +149,7 @@ class TradingClient:
             return self._adopted(order, refusal)
         return refusal
 
-    def _taken(self, meant: NewOrder, answer: Answer) -> Outcome:
+    def _taken(self, meant: NewOrder, answer: Response) -> Outcome:
         try:
             order = read_order(answer.body)
         except Unreadable as fault:
@@ -182,7 +182,7 @@ class TradingClient:
         refusal = self._refusal(answer)
         return Asked(refusal.reason) if answer.status == 422 and isinstance(refusal, Rejected) else refusal
 
-    def _refusal(self, answer: Answer) -> Rejected | Unknown | RateLimited | Denied:
+    def _refusal(self, answer: Response) -> Rejected | Unknown | RateLimited | Denied:
         """What an answer that is no 2xx means for an order or a cancel."""
         said = read_error(answer.body)
         code, message = (None, "") if said is None else (said[0], plain(said[1]))
@@ -286,7 +286,7 @@ class TradingClient:
     def _get(self, path: str, read: Callable[[bytes], T], query: Query | None = None) -> T:
         return self._readable(self._ask(lambda: self._http.get(path, query)), read)
 
-    def _ask(self, call: Callable[[], Answer]) -> Answer:
+    def _ask(self, call: Callable[[], Response]) -> Response:
         """One call within its own deadline, and that of the snapshot it is part of."""
         left = self._timeout_s if self._ends_at is None else min(self._timeout_s, self._ends_at - time.monotonic())
         if left < LEAST_S:
@@ -297,7 +297,7 @@ class TradingClient:
         self.remaining = int(remaining) if remaining.isascii() and remaining.isdigit() else None
         return answer
 
-    def _readable(self, answer: Answer, read: Callable[[bytes], T]) -> T:
+    def _readable(self, answer: Response, read: Callable[[bytes], T]) -> T:
         """The value in the answer to a question. TryAgain or Refused where there is none."""
         if answer.status == 200:
             return self._readably(read, answer.body)

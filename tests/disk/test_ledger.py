@@ -24,7 +24,7 @@ from disk import audit as ledger_audit
 from disk import book as ledger_book
 from disk import schema as ledger_schema
 from disk.folder import DataFolder
-from disk.ledger import FILE, Ledger, Refused, WrongThread, read
+from disk.ledger import FILE, Contradiction, Ledger, WrongThread, read
 from events import (
     Alert,
     AlertChanged,
@@ -152,7 +152,7 @@ def test_a_number_that_is_not_finite_is_refused_and_what_is_stored_stays_valid_j
         PositionMarked(replace(held, last_quote_at=number)),
         AlertChanged(replace(an_alert("BUY", held), next_at=number)),
     ):
-        with pytest.raises(Refused, match="not finite"):
+        with pytest.raises(Contradiction, match="not finite"):
             ledger.commit(whole((FactSet("other", 1.0), write)))
     assert "other" not in ledger.remembered().facts
     assert sql(ledger.path, "SELECT count(*) FROM journal WHERE NOT json_valid(body)") == [(0,)]
@@ -161,7 +161,7 @@ def test_a_number_that_is_not_finite_is_refused_and_what_is_stored_stays_valid_j
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
 def test_broken_text_is_refused_whole(ledger: Ledger, text: str):
     for write in (FactSet(text, 1.0), FactSet("key", text), Noted(OPENED_AT, text, {}), Noted(OPENED_AT, "x", {"y": text})):
-        with pytest.raises(Refused):
+        with pytest.raises(Contradiction):
             ledger.commit(whole((FactSet("other", 1.0), write)))
     assert ledger.remembered() == Remembered()
 
@@ -220,14 +220,14 @@ def refusals() -> list[tuple[str, tuple[Any, ...]]]:
 def test_a_commit_that_contradicts_the_ledger_is_refused_whole(ledger: Ledger, reason: str, writes: Sequence[Any]):
     ledger.commit(whole(opening(a_position("T1"))))
     before = ledger.remembered()
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(Contradiction, match=reason):
         ledger.commit(whole((FactSet("other", 1.0), *writes)))
     assert ledger.remembered() == before
     assert ledger.check() == []
 
 
 def test_a_position_is_not_opened_without_its_buy(ledger: Ledger):
-    with pytest.raises(Refused, match="without its BUY"):
+    with pytest.raises(Contradiction, match="without its BUY"):
         ledger.commit(whole((PositionOpened(a_position()),)))
     assert ledger.remembered() == Remembered()
 
@@ -241,7 +241,7 @@ def test_an_unresolved_trade_is_settled_once_and_keeps_its_place(ledger: Ledger)
     ledger.commit(whole((PositionClosed(settled),)))
     assert [trade.pnl for trade in ledger.remembered().trades] == [-143_000, 7_000]
     assert sql(ledger.path, "SELECT id, balance_usd FROM trades") == [("a", -136.0), ("b", 7.0)]
-    with pytest.raises(Refused, match="never changed"):
+    with pytest.raises(Contradiction, match="never changed"):
         ledger.commit(whole((PositionClosed(settled),)))
     assert ledger.check() == []
 
@@ -407,7 +407,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def nonsense(self) -> None:
-        with pytest.raises(Refused):
+        with pytest.raises(Contradiction):
             ledger_book.write(self.connection, whole((FactSet("lost", 1.0), PositionMarked(a_position("nobody")))))
 
     @invariant()

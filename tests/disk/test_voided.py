@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from disk.ledger import Ledger, Refused
+from disk.ledger import Contradiction, Ledger
 from events import AlertChanged, AnyWrite, FactSet, PositionClosed, TradeVoided
 from tests.kit.books import OPENED_AT, a_position, a_trade, an_alert, closing, opening, whole
 
@@ -77,7 +77,7 @@ def test_what_contradicts_the_ledger_is_refused_and_nothing_of_its_commit_is_wri
     ledger: Ledger, why: str, writes: tuple[AnyWrite, ...]
 ) -> None:
     before = rows(ledger, "SELECT * FROM journal"), rows(ledger, "SELECT * FROM seal")
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(Contradiction, match=why):
         ledger.commit(whole(writes))
     assert (rows(ledger, "SELECT * FROM journal"), rows(ledger, "SELECT * FROM seal")) == before
     assert ledger.check() == []

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from disk import ledger
-from disk.ledger import DataFolder, DiskTrouble, Ledger, LedgerBusy, Refused
+from disk.ledger import Contradiction, DataFolder, DiskTrouble, Ledger, LedgerBusy
 from edges.scribe import Scribe, latest
 from events import (
     AlertChanged,
@@ -189,7 +189,7 @@ def test_all_that_waits_is_written_before_it_ends(tmp_path: Path) -> None:
 def test_a_commit_that_contradicts_the_ledger_takes_none_of_those_ahead_of_it_along(tmp_path: Path) -> None:
     never_opened = Commit(2, whole((PositionMarked(a_position()),)))
     scribe, heard = life(tmp_path, *facts(1), never_opened)
-    assert isinstance(scribe.fault, Refused)
+    assert isinstance(scribe.fault, Contradiction)
     assert answered(heard) == [1]
     assert remembered(tmp_path).facts["fact 1"] == 1.0
 

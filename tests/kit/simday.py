@@ -501,7 +501,7 @@ class Day:
             self.disk_begins()
 
     def commit(self, parts: list[Part]) -> dict[str, str]:
-        """The real books, in memory: what contradicts them is Refused, and that is a fault of the desk."""
+        """The real books, in memory: what contradicts them is a fault of the desk."""
         if self.disk_full:
             raise DiskTrouble("The ledger cannot be written: the disk is full")
         refused = ledger_book.write(self.books, parts)
