@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from desk.desk import Desk
-from desk.state import Memory
+from desk.state import DESK, Memory
 from disk import tape
 from disk.folder import is_held
 from disk.tape import End, Head, Recorded, TapeError
@@ -129,11 +129,16 @@ class Difference(Struct, frozen=True):
     more: int
 
 
+def raised_words(raised: dict[str, str]) -> str:
+    """The exceptions of a turn, by whose part failed."""
+    return ", ".join(name if owner == DESK else f"{owner}: {name}" for owner, name in sorted(raised.items()))
+
+
 def difference_of(batch: int, done: Redone) -> Difference:
     then, now = msgspec.json.decode(unsigned(done.recorded)), msgspec.json.decode(unsigned(done.decided))
     found = list(fields_of(then, now))
     if done.raised != done.raised_then:
-        found.insert(0, Field("raised", str(done.raised_then), str(done.raised)))
+        found.insert(0, Field("raised", raised_words(done.raised_then), raised_words(done.raised)))
     events = [type(event).__name__ for event in done.events]
     return Difference(batch, clock_text(done.at), events, found[:FIELDS_MAX], max(0, len(found) - FIELDS_MAX))
 

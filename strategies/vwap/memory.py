@@ -28,10 +28,12 @@ class Chain(Struct, frozen=True):
 
 
 class Memory(Struct, frozen=True):
-    """`judged` is the start of the newest second that was judged; `skew` is in points of IV, as of `skew_at`."""
+    """`judged` is the start of the newest second that was judged; `skew` is in points of IV, as of
+    `skew_at`; `puts` came before there were calls."""
 
     seeking: Seeking | None = None
     chain: Chain | None = None
+    puts: tuple[ChainRow, ...] = ()
     skew: float | None = None
     skew_at: float = 0.0
     last_signal_at: float | None = None

@@ -233,10 +233,7 @@ class Vwap:
         if state.session is None or event.expiration != state.session.date.isoformat():
             return
         if event.right == "put":
-            calls = () if before is None else before.rows
-            spot = self.iwm.fresh_close(turn.at)
-            sides = [contract_selector.with_greeks(rows, turn.at, state.session, spot) for rows in (calls, event.rows)]
-            turn.remember(skew=contract_selector.skew_25(*sides), skew_at=event.at)
+            self._take_puts(turn, () if before is None else before.rows, event.rows, event.at)
             return
         if before is not None and event.asked_at < before.asked_at:
             return
@@ -247,8 +244,17 @@ class Vwap:
             return
         selection = contract_selector.select(event.rows, turn.at, turn.config, state.session, self.iwm.fresh_close(turn.at))
         turn.remember(chain=Chain(event.at, event.asked_at, event.rows, selection, self._apart_since(turn, event)))
+        if turn.memory.puts:
+            self._take_puts(turn, event.rows, turn.memory.puts, turn.memory.skew_at)
         names = ", ".join(row.contract for row in selection.tracked) or f"none, {selection.emptied_by}"
         turn.log_change("chain", f"tracked contracts: {names}")
+
+    def _take_puts(self, turn: Own, calls: tuple[ChainRow, ...], puts: tuple[ChainRow, ...], at: float) -> None:
+        """The skew of calls and puts; puts that come before the first calls wait for them."""
+        session, spot = turn.state.session, self.iwm.fresh_close(turn.at)
+        assert session is not None
+        sides = [contract_selector.with_greeks(rows, turn.at, session, spot) for rows in (calls, puts)]
+        turn.remember(skew=contract_selector.skew_25(*sides), skew_at=at, puts=() if calls else puts)
 
     def _apart_since(self, turn: Own, event: ChainArrived) -> float | None:
         """Since when the chain has gone by another price of the underlying than the stream; said when it has for ten seconds."""

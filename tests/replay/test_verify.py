@@ -61,7 +61,7 @@ def test_a_difference_is_shown_field_by_field(traded: Path) -> None:
     done = next(done for done in redo.redo(file_of(traded)) if b"PositionOpened" in done.recorded)
     other = msgspec.json.decode(done.recorded)
     other[0]["text"] = "something else"
-    changed = msgspec.structs.replace(done, decided=msgspec.json.encode(other[:-1]), raised="KeyError")
+    changed = msgspec.structs.replace(done, decided=msgspec.json.encode(other[:-1]), raised={"desk": "KeyError"})
     fields = {field.field: (field.recorded, field.decided) for field in redo.difference_of(7, changed).fields}
     assert fields.pop("raised") == ("", "KeyError")
     assert fields[f"1 {other[0]['type']}.text"][1] == "something else"
