@@ -43,7 +43,7 @@ from dashboard.edge import Heartbeat, Pages
 from dashboard.metrics import Work
 from dashboard.view import LOOK_S, View, look
 from desk import outbox
-from desk.desk import FAULTS_MAX, Fault
+from desk.desk import FAULTS_MAX, FAULTS_WITHIN_S, Fault
 from desk.lives import CRASHES_MAX, crashes_of
 from desk.state import DESK
 from disk.folder import DataFolder, DiskTrouble, FolderBusy, temporary_place
@@ -123,6 +123,7 @@ class Worker:
         self.edges: dict[str, Edge] = {}
         self.replaced: deque[float] = deque()
         self.fault_said_at: dict[str, float] = {}
+        self.lost: list[float] = []
         self.asked_to_stop: str | None = None
         self.exit_code: int | None = None
         self.beat_at = time.monotonic()
@@ -212,9 +213,13 @@ class Worker:
     def _decide(self, events: list[AnyEvent]) -> None:
         """A part of the desk that fails loses its own turn: it is written down, and the desk goes on."""
         began, waited_s = time.monotonic(), self.clock.now() - events[0].at
-        hit("desk.before-decide")
-        actions = self.desk.decide(events)
-        hit("desk.decided")
+        try:
+            hit("desk.before-decide")
+            actions = self.desk.decide(events)
+            hit("desk.decided")
+        except Exception as raised:
+            self._lose(events, raised)
+            return
         for action in sorted(actions, key=patience):
             self._hand_over(action)
         for fault in self.desk.faults:
@@ -226,6 +231,21 @@ class Worker:
             self.tape.take(self.desk, events, actions)
         hit("desk.handed-over")
         self.work.decided(events, time.monotonic() - began, waited_s, self.desk.took)
+
+    def _lose(self, events: list[AnyEvent], raised: Exception) -> None:
+        """A decision that fails as a whole leaves the old state; its events are decided one by one, so that one alone is lost."""
+        if len(events) > 1:
+            for event in events:
+                self._decide([event])
+            return
+        now = events[-1].at
+        self.lost = [*(at for at in self.lost if at > now - FAULTS_WITHIN_S), now]
+        over = type(events[-1]).__name__
+        self.log.error("the desk could not decide; its old state stands", over=over, exc_info=raised)
+        held = self.desk.state.open()
+        if held and len(self.lost) >= FAULTS_MAX and self.exit_code is None:
+            say_at_once(self.config, self.clock, alerts.cannot_decide(self.config, held[0].position, at=now))
+            self.exit_code = BROKEN
 
     def _tell_fault(self, fault: Fault, now: float) -> None:
         """Three in a minute of whose position is open: have the owner look by hand, and end; a restart may cure it."""

@@ -267,7 +267,7 @@ def test_told_to_end_and_to_keep_the_position_it_says_so_and_the_next_life_takes
     stage.worker.signal()
     assert stage.worker.wait() == 0
     told = stage.wait_for("going down while holding")
-    assert f"📊 {CONTRACT}\nEntry $1.02" in told.text
+    assert f"📊 IWM {STRIKE}C 20 Nov ({CONTRACT})\nEntry $1.02" in told.text
     assert not stage.messages("— SELL")
     stage.start(ready=("position resumed",), ON_SHUTDOWN="keep")
     assert "SELL" in closed_at(stage, 0.80, 0.82).title
