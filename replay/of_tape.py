@@ -17,7 +17,7 @@ from config import Config
 from disk import tape
 from disk.tape import Recorded
 from events import AnyEvent
-from replay import head, redo, store
+from replay import head, redo
 from replay.head import Head
 from replay.show import DIFFERS, OK, ReplayError, as_json, console, many, named, progress, trade_row, trades_table
 from utils import clock_text, signed_dollars
@@ -34,6 +34,8 @@ def day_of(chosen: Namespace) -> date | None:
     day = redo.day_of(chosen.what[0])
     if day is None or day in tape.days(chosen.data_dir / "tape"):
         return day
+
+    from replay import store  # what brings compiled code is imported where it is needed
 
     fetched = store.file_of(chosen.data_dir, Config.symbol, "second", day).exists()
     return None if fetched else day
