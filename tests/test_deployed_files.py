@@ -16,7 +16,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from config import ALIASES, fields
+from config import ALIASES, known
 
 HOME = Path(__file__).resolve().parents[1]
 UNIT = HOME / "deploy" / "iwm5vwap.service"
@@ -97,7 +97,7 @@ def blueprint(text: str) -> dict[str, Any]:
 def test_renders_blueprint_is_yaml_of_its_schema_and_keeps_the_ledger_on_its_disk() -> None:
     (worker,) = blueprint((HOME / "render.yaml").read_text())["services"]
     given = {row["key"]: row.get("value") for row in worker["envVars"]}
-    assert set(given) <= {*fields(), *ALIASES, *FOREIGN}
+    assert set(given) <= {*known(), *ALIASES, *FOREIGN}
     assert given["DATA_DIR"] == worker["disk"]["mountPath"]
     assert all(isinstance(value, str | None) for value in given.values())
     assert [given[name] for name in ("POLYGON_API_KEY", "PUSHOVER_TOKEN", "PUSHOVER_USER_KEY")] == [None] * 3
@@ -114,7 +114,7 @@ def test_the_web_service_that_the_blueprint_describes_is_one_too() -> None:
     (web,) = yaml.safe_load("\n".join(line for line in lines if "..." not in line))
     whole = {**worker, **web, "envVars": worker["envVars"] + web["envVars"]}
     jsonschema.validate({"services": [whole]}, RENDER)
-    assert {row["key"] for row in web["envVars"]} <= set(fields())
+    assert {row["key"] for row in web["envVars"]} <= set(known())
 
 
 def test_a_blueprint_that_is_wrong_is_noticed() -> None:
@@ -204,8 +204,8 @@ def test_the_example_of_settings_is_read_by_dotenv_and_by_the_worker_alike(tmp_p
     by_dotenv = dotenv_values(HOME / ".env.example")
     assert read_file(HOME / ".env.example") == by_dotenv == dict.fromkeys(by_dotenv, "")
     opened = tmp_path / ".env"
-    opened.write_text(re.sub(r"^# (?=[A-Z_]+=)", "", (HOME / ".env.example").read_text(), flags=re.MULTILINE))
-    assert set(read_file(opened)) == set(fields())
+    opened.write_text(re.sub(r"^# (?=[A-Z0-9_]+=)", "", (HOME / ".env.example").read_text(), flags=re.MULTILINE))
+    assert set(read_file(opened)) == set(known())
 
 
 def test_the_project_file_names_programs_that_exist_and_the_pythons_that_readme_promises() -> None:
